@@ -1,0 +1,32 @@
+package consensus
+
+import (
+	"bytes"
+
+	"github.com/rs/zerolog"
+)
+
+// logWriter turns the library's text lines ("… [WARN]  raft: heartbeat timeout reached: …") into
+// zerolog events, dropping what is of no use to an operator.
+type logWriter struct{ log zerolog.Logger }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	line := bytes.TrimSpace(p)
+	level := zerolog.DebugLevel
+	if open := bytes.IndexByte(line, '['); open >= 0 {
+		if end := bytes.IndexByte(line[open:], ']'); end > 0 {
+			switch string(line[open+1 : open+end]) {
+			case "INFO":
+				level = zerolog.DebugLevel // our own lines tell state changes at info
+			case "WARN":
+				level = zerolog.InfoLevel
+			case "ERROR":
+				level = zerolog.WarnLevel
+			}
+			line = bytes.TrimSpace(line[open+end+1:])
+		}
+	}
+	line = bytes.TrimPrefix(line, []byte("raft: "))
+	w.log.WithLevel(level).Str("from", "raft").Msg(string(line))
+	return len(p), nil
+}
