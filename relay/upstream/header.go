@@ -1,0 +1,89 @@
+package upstream
+
+import (
+	"net/http"
+	"strings"
+)
+
+// forwardable reports whether a client's header may reach the provider (DESIGN.md 4.3): no
+// credentials, hop-by-hop, cookie or forwarding fields and none of our own. The edge has filtered
+// already; a credential that slipped through there must still not leave here.
+func forwardable(name string) bool {
+	switch strings.ToLower(name) {
+	case "authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie", "cookie2",
+		"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect",
+		"host", "content-length", "accept-encoding",
+		"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip":
+		return false
+	}
+	return !hasPrefixFold(name, "x-causeway-") && !hasPrefixFold(name, "x-forwarded-")
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// answerDropped are fields of an answer that concern one connection only, or that name the
+// operator's account at the provider.
+var answerDropped = [...]string{
+	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	"Set-Cookie", "Alt-Svc", "Strict-Transport-Security",
+	"Openai-Organization", "Openai-Project", "Anthropic-Organization-Id",
+}
+
+func cleanAnswer(h http.Header) {
+	for _, v := range h["Connection"] {
+		for name := range strings.SplitSeq(v, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range answerDropped {
+		delete(h, name)
+	}
+}
+
+// queryWithoutKey removes every `key` parameter: it is the client's credential. The rest keeps its
+// bytes and order.
+func queryWithoutKey(q string) string {
+	if !strings.Contains(strings.ToLower(q), "k") && !strings.Contains(q, "%") {
+		return q
+	}
+	var out []string
+	for part := range strings.SplitSeq(q, "&") {
+		name, _, _ := strings.Cut(part, "=")
+		if isKeyParam(name) {
+			continue
+		}
+		out = append(out, part)
+	}
+	return strings.Join(out, "&")
+}
+
+// isKeyParam also sees through escapes: %6Bey is key.
+func isKeyParam(name string) bool {
+	for _, want := range []byte("key") {
+		switch {
+		case name == "":
+			return false
+		case name[0] == want:
+			name = name[1:]
+		case len(name) >= 3 && name[0] == '%' && unhex(name[1])<<4|unhex(name[2]) == want:
+			name = name[3:]
+		default:
+			return false
+		}
+	}
+	return name == ""
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 0xF0
+}
