@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// forwardable reports whether a client's header may reach the provider (DESIGN.md 4.3): no
+// Forwardable reports whether a client's header may reach the provider (DESIGN.md 4.3): no
 // credentials, hop-by-hop, cookie or forwarding fields and none of our own. The edge has filtered
 // already; a credential that slipped through there must still not leave here.
-func forwardable(name string) bool {
+func Forwardable(name string) bool {
 	switch strings.ToLower(name) {
 	case "authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie", "cookie2",
 		"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect",
@@ -42,9 +42,9 @@ func cleanAnswer(h http.Header) {
 	}
 }
 
-// queryWithoutKey removes every `key` parameter: it is the client's credential. The rest keeps its
+// QueryWithoutKey removes every `key` parameter: it is the client's credential. The rest keeps its
 // bytes and order.
-func queryWithoutKey(q string) string {
+func QueryWithoutKey(q string) string {
 	if !strings.Contains(strings.ToLower(q), "k") && !strings.Contains(q, "%") {
 		return q
 	}

@@ -237,10 +237,10 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 		return nil, errors.New("bad escape in path")
 	}
 	u.Path, u.RawPath = un, path
-	u.RawQuery = queryWithoutKey(call.RawQuery)
+	u.RawQuery = QueryWithoutKey(call.RawQuery)
 	h := make(http.Header, len(call.Header)+3)
 	for name, vv := range call.Header {
-		if forwardable(name) {
+		if Forwardable(name) {
 			h[http.CanonicalHeaderKey(name)] = vv
 		}
 	}
