@@ -83,6 +83,15 @@ func ParseAuditMode(s string) (AuditMode, error) {
 	return 0, fmt.Errorf("audit mode %q is not one of strict, buffer, best_effort", s)
 }
 
+// MarshalText writes the mode's name.
+func (m AuditMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads a mode's name.
+func (m *AuditMode) UnmarshalText(b []byte) (err error) {
+	*m, err = ParseAuditMode(string(b))
+	return err
+}
+
 // effectiveMode is the mode that a request of class c gets when its tenant asked for want and a rule
 // asked for forced.
 func effectiveMode(want, forced AuditMode, c Class) AuditMode {
