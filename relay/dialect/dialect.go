@@ -15,8 +15,9 @@ import (
 // Head is what Peek learns of a request without decoding it. It is the only view of the body that
 // policy, limits and routing ever consult.
 type Head struct {
-	Model     string      // as the client wrote it; for Gemini it comes from the path, not from here
-	ModelSpan splice.Span // the JSON string with its quotes; empty when the body names no model
+	Model     string        // as the client wrote it; for Gemini it comes from the path, not from here
+	ModelSpan splice.Span   // the JSON string with its quotes; empty when the body names no model
+	MoreSpans []splice.Span // Gemini batches repeat the model in every entry: the others, ascending
 	Stream    bool
 	MaxOutput int64  // 0 = not stated
 	User      string // the protocol's end-user field
@@ -30,8 +31,11 @@ type Head struct {
 type IncludeUsage struct {
 	Asked bool        // the client wants the usage chunk
 	At    splice.Span // span to replace (empty span = insert); meaningful only when !Asked
-	Text  string      // what to write there
+	Text  string      // what to write there; "" = nothing to do
 }
+
+// Injects reports whether Backend.Splice adds include_usage: only then must the answer be filtered.
+func (u IncludeUsage) Injects() bool { return !u.Asked && u.Text != "" }
 
 // Rendered is an HTTP answer ready to be written.
 type Rendered struct {

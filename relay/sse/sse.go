@@ -13,7 +13,7 @@ import (
 const DefaultMax = 32 << 20
 
 // Event is one frame. Its memory belongs to the scanner and the last Feed: it is valid until the
-// next call of Feed or End.
+// next call of any method of the scanner.
 type Event struct {
 	Name string // the event field; "" when absent
 	Data []byte // the data lines joined by \n; nil when the frame has none (a comment, a lone blank line)
@@ -57,6 +57,9 @@ func NewScanner(limit int) *Scanner {
 // Feed adds p to the stream. p must stay unchanged until Next has returned false.
 func (s *Scanner) Feed(p []byte) {
 	if len(s.win) == 0 {
+		if cap(s.own) > keepCap {
+			s.own = nil
+		}
 		s.win = p
 		return
 	}
@@ -64,6 +67,9 @@ func (s *Scanner) Feed(p []byte) {
 	s.own = append(s.own, p...)
 	s.win = s.own
 }
+
+// keepCap is how much memory a quiet stream may hold on to after a large event.
+const keepCap = 16 << 10
 
 // keep moves what is left into memory of our own.
 func (s *Scanner) keep() {

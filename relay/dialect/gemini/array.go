@@ -1,0 +1,140 @@
+package gemini
+
+import (
+	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/sse"
+)
+
+// ArrayKeepalive keeps an array stream open: white space means nothing in JSON, before and between
+// elements.
+func ArrayKeepalive() []byte { return []byte("\n") }
+
+// ArrayFault ends an array stream with f. begun says how far the client's bytes had come.
+func ArrayFault(f *fault.Error, id string, begun ArrayState) []byte {
+	lead := "[" // nothing sent
+	switch begun {
+	case ArrayOpen:
+		lead = ""
+	case ArrayElement:
+		lead = ",\n"
+	case ArrayComma:
+		lead = ""
+	}
+	return append(append([]byte(lead), envelope(f, id)...), "]\n"...)
+}
+
+// ArrayState says what an array stream has shown so far.
+type ArrayState uint8
+
+// States. ArrayBroken (inside an element) cannot be mended: the stream just ends.
+const (
+	ArrayNothing ArrayState = iota // not even the bracket
+	ArrayOpen                      // the bracket
+	ArrayElement                   // a whole element
+	ArrayComma                     // the comma after one
+	ArrayClosed
+)
+
+// ArrayScanner cuts a streamed JSON array into its elements, with the interface of sse.Scanner: Data
+// is the element, Raw the element with the punctuation before it. Raw parts of all events, joined, are
+// the stream. Not safe for concurrent use.
+type ArrayScanner struct {
+	limit    int
+	win, own []byte
+	at       int // scanned so far
+	from     int // where the current element starts; -1 = between elements
+	depth    int
+	quoted   bool
+	escaped  bool
+	finished bool
+	err      *fault.Error
+}
+
+// NewArrayScanner returns a scanner that refuses elements of more than limit bytes; 0 means
+// sse.DefaultMax.
+func NewArrayScanner(limit int) *ArrayScanner {
+	if limit <= 0 {
+		limit = sse.DefaultMax
+	}
+	return &ArrayScanner{limit: limit, from: -1}
+}
+
+// Feed adds p to the stream. p must stay unchanged until Next has returned false.
+func (s *ArrayScanner) Feed(p []byte) {
+	if len(s.win) == 0 {
+		s.win = p
+		return
+	}
+	s.own = append(append(s.own[:0], s.win...), p...)
+	s.win = s.own
+}
+
+// Err is the fault that ended the scan: an element over the limit.
+func (s *ArrayScanner) Err() error {
+	if s.err == nil {
+		return nil
+	}
+	return s.err
+}
+
+// Next gives the next whole element; false means that more bytes are needed, or Err is set.
+func (s *ArrayScanner) Next() (sse.Event, bool) {
+	if s.err != nil {
+		return sse.Event{}, false
+	}
+	for ; s.at < len(s.win); s.at++ {
+		c := s.win[s.at]
+		switch {
+		case s.escaped:
+			s.escaped = false
+		case s.quoted:
+			s.quoted = c != '"'
+			s.escaped = c == '\\'
+		case c == '"':
+			s.quoted = true
+		case c == '{' || c == '[':
+			s.depth++
+			if s.depth == 2 { // 1 is the array itself
+				s.from = s.at
+			}
+		case c == '}' || c == ']':
+			s.depth--
+			if s.depth == 1 && s.from >= 0 {
+				return s.emit(s.at + 1)
+			}
+		}
+	}
+	if len(s.win) > s.limit {
+		s.tooBig()
+	} else if len(s.win) > 0 {
+		s.own = append(s.own[:0], s.win...)
+		s.win = s.own
+	}
+	return sse.Event{}, false
+}
+
+// End gives what is left, normally the closing bracket, as an event without data.
+func (s *ArrayScanner) End() (sse.Event, bool) {
+	if s.err != nil || s.finished || len(s.win) == 0 {
+		return sse.Event{}, false
+	}
+	s.finished = true
+	e := sse.Event{Raw: s.win}
+	s.win = nil
+	return e, true
+}
+
+func (s *ArrayScanner) emit(next int) (sse.Event, bool) {
+	if next > s.limit {
+		s.tooBig()
+		return sse.Event{}, false
+	}
+	e := sse.Event{Data: s.win[s.from:next:next], Raw: s.win[:next:next]}
+	s.win = s.win[next:]
+	s.at, s.from = 0, -1
+	return e, true
+}
+
+func (s *ArrayScanner) tooBig() {
+	s.err = fault.New(fault.UpstreamProtocol, "an element of the stream exceeds %d bytes", s.limit).At(fault.Partial)
+}
