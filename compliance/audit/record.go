@@ -178,10 +178,10 @@ type Outcome struct {
 // Carry opens each segment: where every tenant's chain stands and which intents are open, so that a
 // reader need not go back. Large states are split over several records.
 type Carry struct {
-	Part    int     `json:"part"` // from 1
-	Parts   int     `json:"parts"`
-	Tenants []Chain `json:"tenants,omitempty"`
-	Open    []OpenIntent  `json:"open,omitempty"`
+	Part    int          `json:"part"` // from 1
+	Parts   int          `json:"parts"`
+	Tenants []Chain      `json:"tenants,omitempty"`
+	Open    []OpenIntent `json:"open,omitempty"`
 }
 
 // Chain is the end of one tenant's chain.
