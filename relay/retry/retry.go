@@ -104,43 +104,27 @@ type rule struct {
 	why       string
 }
 
-// ruleOf is the table. A provider that answered 4xx or 5xx did not complete the request, so another
-// may be asked although the first was sent; a broken or silent answer may have been billed, and
-// before content a second bill is the lesser evil (DESIGN.md 3.10, 7).
+// ruleOf reads the fault table and adds what only a repeated try needs to know. A provider that
+// answered 4xx or 5xx did not complete the request, so another may be asked although the first was
+// sent; a broken or silent answer may have been billed, and before content a second bill is the
+// lesser evil (DESIGN.md 3.10, 7). The same holds for an exit that died, whatever the phase.
 func ruleOf(f *fault.Error) rule {
-	switch f.Kind {
-	case fault.UpstreamRate:
-		return rule{true, true, "provider is rate limiting"}
-	case fault.UpstreamOverload:
-		return rule{true, true, "provider is overloaded"}
-	case fault.UpstreamError:
-		return rule{true, true, "provider error"}
-	case fault.UpstreamTimeout:
-		return rule{true, true, "provider timed out"}
-	case fault.UpstreamUnreached:
-		return rule{true, true, "provider could not be reached"}
-	case fault.UpstreamPartial:
-		return rule{true, true, "answer broke off before content"}
-	case fault.UpstreamProtocol:
-		return rule{true, false, "provider's answer was malformed"}
-	case fault.UpstreamAuth:
-		return rule{true, false, "provider refused the credential"}
-	case fault.UpstreamQuota:
-		return rule{true, false, "provider account is out of money"}
-	case fault.ExitUnreachable:
-		return rule{true, true, "exit could not be reached"}
-	case fault.Draining:
-		return rule{true, false, "node is draining"}
-	case fault.ExitLost:
-		return rule{true, true, "exit was lost"}
-	case fault.Internal, fault.Unknown:
-		if f.Phase == fault.NotSent {
-			return rule{true, false, "internal error before sending"}
-		}
-		return rule{why: "internal error after sending"}
+	info := f.Kind.Info()
+	r := rule{why: f.Kind.String()}
+	switch info.Retry {
+	case fault.Safe:
+		r.elsewhere = true
+	case fault.IfNotSent:
+		r.elsewhere = f.Phase == fault.NotSent || f.Kind == fault.ExitLost
 	default:
-		return rule{why: "another try would fail the same way"}
+		return r
 	}
+	switch f.Kind {
+	case fault.UpstreamRate, fault.UpstreamOverload, fault.UpstreamError, fault.UpstreamTimeout, fault.UpstreamUnreached,
+		fault.UpstreamPartial, fault.ExitUnreachable, fault.ExitLost:
+		r.again = r.elsewhere // transient; a bad credential, account or answer form is not
+	}
+	return r
 }
 
 // final picks what to tell the client. The provider's word about the request or its account beats a
