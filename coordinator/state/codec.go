@@ -24,7 +24,7 @@ import (
 const (
 	magic      = "CWSTATE"
 	format     = 1
-	oldest     = 1 // the earliest format that is read
+	formatMin  = 1 // the earliest format that is read
 	sectionEnd = 0xff
 	maxRecord  = command.MaxSize
 )
@@ -112,14 +112,15 @@ func encodeTable[T any, P interface {
 	}
 }
 
-// Decode reads what Encode wrote and replaces the current snapshot, only when all of it is good.
-func (s *State) Decode(r io.Reader) error {
+// Decode reads what Encode wrote into a new State, all of it or an error.
+func Decode(r io.Reader) (*State, error) {
 	snap, err := decode(r)
 	if err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
+		return nil, fmt.Errorf("read snapshot: %w", err)
 	}
+	s := &State{}
 	s.cur.Store(snap)
-	return nil
+	return s, nil
 }
 
 type decoder struct {
@@ -173,8 +174,8 @@ func decode(r io.Reader) (*Snapshot, error) {
 	if err != nil || string(head[:len(magic)]) != magic {
 		return nil, fmt.Errorf("%w: no snapshot of causeway", errSnapshot)
 	}
-	if v := head[len(magic)]; v < oldest || v > format {
-		return nil, fmt.Errorf("snapshot format %d; this build reads %d to %d: use the build that wrote it or a newer one", v, oldest, format)
+	if v := head[len(magic)]; v < formatMin || v > format {
+		return nil, fmt.Errorf("snapshot format %d; this build reads %d to %d: use the build that wrote it or a newer one", v, formatMin, format)
 	}
 	l := &loader{snap: &Snapshot{}}
 	for {

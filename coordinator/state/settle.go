@@ -48,6 +48,7 @@ func (t *tx) settle() {
 		}
 	}
 	for _, c := range t.touched {
+		t.owned(c)
 		for _, r := range t.refs(c.sort, c.id) {
 			if t.err == nil && !t.exists(r.sort, r.id) {
 				t.dangling(c, r)
@@ -166,7 +167,9 @@ func (t *tx) refs(sort Sort, id string) (out []ref) {
 	case command.Policies:
 		for i, r := range t.Policy.Rules {
 			for j, id := range r.When.Tenant {
-				add(indexed("rules", i)+"."+indexed("when.tenant", j), command.Tenants, id)
+				if id != "*" {
+					add(indexed("rules", i)+"."+indexed("when.tenant", j), command.Tenants, id)
+				}
 			}
 			for j, id := range r.When.Model {
 				if id != "*" {
@@ -181,13 +184,33 @@ func (t *tx) refs(sort Sort, id string) (out []ref) {
 	return out
 }
 
+// owned checks that limits and keys agree on the tenant, from whichever side changed.
+func (t *tx) owned(c touch) {
+	check := func(l Limit, field string) {
+		if k, ok := t.Keys.Get(l.Key); ok && k.Tenant != l.Tenant {
+			t.fail(Invalid, field, "key %q belongs to tenant %q, but limit %q says tenant %q", k.ID, k.Tenant, l.LimitID(), l.Tenant)
+		}
+	}
+	switch c.sort {
+	case command.Limits:
+		if l, ok := t.Limits.Get(c.id); ok {
+			check(l, at(c.field, "key"))
+		}
+	case command.Keys:
+		if k, ok := t.Keys.Get(c.id); ok && c.key != nil && c.key.Tenant != k.Tenant {
+			for l := range t.Limits.All() {
+				if l.Key == c.id {
+					check(l, at(c.field, "tenant"))
+				}
+			}
+		}
+	}
+}
+
 func (t *tx) limitRefs(v Limit) []ref {
 	out := []ref{{"tenant", command.Tenants, v.Tenant}}
 	if v.Key != "" {
 		out = append(out, ref{"key", command.Keys, v.Key})
-		if k, ok := t.Keys.Get(v.Key); ok && k.Tenant != v.Tenant {
-			t.fail(Invalid, "key", "key %q belongs to tenant %q, not %q", v.Key, k.Tenant, v.Tenant)
-		}
 	}
 	if v.Model != "*" {
 		out = append(out, ref{"model", command.Models, v.Model})
