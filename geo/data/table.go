@@ -184,10 +184,10 @@ func (t *Table) lookup6(hi64, lo64 uint64) (uint8, int) {
 			hi = mid
 		}
 	}
-	if lo == 0 {
-		return 0, 32
+	var code uint8 // before the very first row nothing is known
+	if lo > 0 {
+		code = t.code6[lo-1]
 	}
-	code := t.code6[lo-1]
 	if code == mixed {
 		return t.lookupFine(hi64, lo64)
 	}
