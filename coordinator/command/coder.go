@@ -272,8 +272,8 @@ func (c *Coder) Nest(tag byte, r Record) {
 }
 
 func (c *Coder) sub(p []byte, r Record) {
-	if err := Parse(p, r); err != nil && c.err == nil {
-		c.err = err
+	if c.err == nil {
+		c.err = Parse(p, r)
 	}
 }
 

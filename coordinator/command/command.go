@@ -3,7 +3,6 @@
 package command
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -102,22 +101,21 @@ func (h header) Walk(c *Coder) {
 	c.Bool(6, &h.c.Match.Absent)
 }
 
-// Encode writes c: kind(1) layout(1) len(uvarint) header body. It fails without a body, on a plain
-// secret, on text that is not UTF-8 and above MaxSize.
+// Encode writes c: kind(1) layout(1) len(uvarint) header len(uvarint) body. It fails without a body, on
+// a plain secret, on text that is not UTF-8 and above MaxSize.
 func Encode(c Command) ([]byte, error) {
 	if c.Body == nil {
 		return nil, errors.New("encode command: no body")
 	}
-	head, err := Append(nil, header{&c})
-	if err != nil {
-		return nil, fmt.Errorf("encode command header: %w", err)
+	e := Coder{enc: true, buf: append(make([]byte, 0, 512), byte(c.Kind()), Layout)}
+	for _, part := range []Record{header{&c}, c.Body} {
+		start := len(e.buf)
+		part.Walk(&e)
+		e.wrap(start)
 	}
-	b := make([]byte, 0, 2+binary.MaxVarintLen64+len(head)+256)
-	b = append(b, byte(c.Kind()), Layout)
-	b = binary.AppendUvarint(b, uint64(len(head)))
-	b = append(b, head...)
-	if b, err = Append(b, c.Body); err != nil {
-		return nil, fmt.Errorf("encode %s: %w", c.Kind(), err)
+	b := e.buf
+	if e.err != nil {
+		return nil, fmt.Errorf("encode %s: %w", c.Kind(), e.err)
 	}
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("encode %s: %d bytes, at most %d fit one command", c.Kind(), len(b), MaxSize)
@@ -137,17 +135,19 @@ func Decode(b []byte) (Command, error) {
 	if b[1] != Layout {
 		return Command{}, fmt.Errorf("decode command: %w %d: run a newer build on this coordinator", ErrUnknownLayout, b[1])
 	}
-	n, size := uvarint(b[2:])
-	if size == 0 || n > uint64(len(b)-2-size) {
-		return Command{}, fmt.Errorf("decode command: %w: header length", errCorrupt)
-	}
-	head, rest := b[2+size:2+size+int(n)], b[2+size+int(n):]
 	c := Command{Body: body}
-	if err := Parse(head, header{&c}); err != nil {
-		return Command{}, fmt.Errorf("decode command header: %w", err)
+	rest := b[2:]
+	for _, part := range []Record{header{&c}, body} {
+		var d Coder
+		var payload []byte
+		rest, payload = d.chunk(rest)
+		d.sub(payload, part)
+		if d.err != nil {
+			return Command{}, fmt.Errorf("decode %s: %w", body.Kind(), d.err)
+		}
 	}
-	if err := Parse(rest, body); err != nil {
-		return Command{}, fmt.Errorf("decode %s: %w", body.Kind(), err)
+	if len(rest) > 0 {
+		return Command{}, fmt.Errorf("decode %s: %w: bytes after the body", body.Kind(), errCorrupt)
 	}
 	return c, nil
 }
