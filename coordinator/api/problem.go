@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -89,9 +90,8 @@ func kinds() map[string]kind {
 		"method_not_allowed":    {http.StatusMethodNotAllowed, false, OutcomeNone},
 		"conflict":              {http.StatusConflict, false, OutcomeNone},
 		"in_use":                {http.StatusConflict, false, OutcomeNone},
-		"idempotency_conflict":  {http.StatusConflict, false, OutcomeNone},
-		"token_used":            {http.StatusConflict, false, OutcomeNone},
-		"token_expired":         {http.StatusForbidden, false, OutcomeNone},
+		"idempotency_mismatch":  {http.StatusConflict, false, OutcomeNone},
+		"denied":                {http.StatusForbidden, false, OutcomeNone},
 		"precondition_failed":   {http.StatusPreconditionFailed, false, OutcomeNone},
 		"too_large":             {http.StatusRequestEntityTooLarge, false, OutcomeNone},
 		"confirmation_required": {http.StatusConflict, false, OutcomeNone},
@@ -121,3 +121,5 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n'))
 }
+
+func itoa(i int) string { return strconv.Itoa(i) }

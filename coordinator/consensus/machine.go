@@ -43,8 +43,7 @@ func (b *broadcast) fire() {
 // immutable snapshots.
 type machine struct {
 	log     zerolog.Logger
-	mu      sync.RWMutex // guards state (replaced by Restore) and its hash
-	state   *state.State
+	state   *state.State // the library's goroutine only
 	snap    atomic.Pointer[state.Snapshot]
 	index   atomic.Uint64 // newest entry seen, configuration entries included
 	changed broadcast
@@ -71,9 +70,7 @@ func (m *machine) halted() error {
 
 // Apply applies one committed command and publishes the state after it.
 func (m *machine) Apply(l *raft.Log) any {
-	m.mu.Lock()
 	if err := m.halted(); err != nil {
-		m.mu.Unlock()
 		return err
 	}
 	out := m.one(l)
@@ -81,7 +78,6 @@ func (m *machine) Apply(l *raft.Log) any {
 		m.snap.Store(m.state.Current())
 		m.index.Store(l.Index)
 	}
-	m.mu.Unlock()
 	m.changed.fire()
 	return out
 }
@@ -128,12 +124,6 @@ func (m *machine) await(ctx context.Context, idx uint64) error {
 	}
 }
 
-func (m *machine) hash() ([32]byte, uint64) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.state.Hash(), m.state.Current().Index
-}
-
 // Snapshot hands the library an immutable copy to write out in the background.
 func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.halted(); err != nil {
@@ -149,12 +139,10 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return fmt.Errorf("restore state: %w", err)
 	}
-	m.mu.Lock()
 	m.state = s
 	cur := s.Current()
 	m.snap.Store(cur)
 	m.index.Store(max(cur.Index, m.index.Load()))
-	m.mu.Unlock()
 	m.changed.fire()
 	return nil
 }

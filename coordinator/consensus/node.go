@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/causeway-mesh/causeway/coordinator/command"
+	"github.com/causeway-mesh/causeway/coordinator/disk"
 	"github.com/causeway-mesh/causeway/coordinator/state"
 )
 
@@ -151,29 +152,37 @@ func (n *Node) raftConfig() *raft.Config {
 	return rc
 }
 
-// lead follows gains and losses of leadership, one at a time.
+// lead follows gains and losses of leadership, one spell at a time.
 func (n *Node) lead(ctx context.Context) {
-	var wg sync.WaitGroup
-	var cancel context.CancelFunc = func() {}
-	defer func() { cancel(); wg.Wait() }()
+	spell := func() {}
 	for {
 		select {
 		case <-ctx.Done():
+			spell()
 			return
 		case leading := <-n.notify:
-			cancel()
-			wg.Wait()
+			spell()
+			spell = func() {}
 			n.ready.Store(0)
 			n.readyChanged.fire()
-			if !leading {
+			if leading {
+				spell = n.begin(ctx)
+			} else {
 				n.cfg.Log.Info().Str("node", n.cfg.ID).Msg("coordinator is no longer the leader")
-				continue
 			}
-			var term context.Context
-			term, cancel = context.WithCancel(ctx)
-			wg.Go(func() { n.term(term) })
 		}
 	}
+}
+
+// begin starts a spell of leadership; the function returned ends it and waits.
+func (n *Node) begin(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.term(ctx)
+	}()
+	return func() { cancel(); <-done }
 }
 
 // term is one spell of leadership: first apply everything that earlier leaders committed, then act.
@@ -194,7 +203,7 @@ func (n *Node) term(ctx context.Context) {
 }
 
 // Propose replicates a command and returns what applying it gave, with its index. The command's
-// time must already be stamped. A *state.Error in the result is the command's own refusal; an error
+// time must already be stamped. Result.Err is the command's own refusal; an error
 // here is one of ErrNotLeader (nothing happened), ErrUnknown or ErrShutdown.
 func (n *Node) Propose(ctx context.Context, c command.Command) (state.Result, uint64, error) {
 	data, err := command.Encode(c)
@@ -229,6 +238,8 @@ func (n *Node) outcome(err error) error {
 		return ErrNotLeader
 	case errors.Is(err, raft.ErrEnqueueTimeout):
 		return ErrBusy
+	case errors.Is(err, disk.ErrDiskFull):
+		return err
 	case errors.Is(err, raft.ErrRaftShutdown):
 		if herr := n.fsm.halted(); herr != nil {
 			return fmt.Errorf("%w: %w", ErrShutdown, herr)
@@ -357,7 +368,10 @@ func (n *Node) LastContact() time.Time {
 
 // FSMHash is the hash of the state and the index it holds at; equal indexes must mean equal hashes
 // on all members.
-func (n *Node) FSMHash() (hash [32]byte, index uint64) { return n.fsm.hash() }
+func (n *Node) FSMHash() (hash [32]byte, index uint64) {
+	s := n.Snapshot()
+	return s.Hash(), s.Index
+}
 
 // Members lists the coordinators of the newest configuration.
 func (n *Node) Members(ctx context.Context) ([]Member, error) {
@@ -412,7 +426,9 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return n.change(ctx, "transfer leadership to "+id, func() raft.Future { return n.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(m.Addr)) })
+	return n.change(ctx, "transfer leadership to "+id, func() raft.Future {
+		return n.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(m.Addr))
+	})
 }
 
 func (n *Node) member(ctx context.Context, id string) (Member, error) {
