@@ -29,6 +29,7 @@ type Scanner struct {
 	max   int
 	win   []byte // bytes not yet given out; may alias the last Feed
 	own   []byte // memory for the tail kept between feeds
+	kept  bool   // win is own, whole: more bytes are simply appended
 	line  int    // where in win the current line starts
 	seen  int    // win[:seen] has no unhandled line end
 	first bool   // the first line of the stream has been read (a BOM can only be there)
@@ -60,7 +61,7 @@ func (s *Scanner) Feed(p []byte) {
 		if cap(s.own) > keepCap {
 			s.own = nil
 		}
-		s.win = p
+		s.win, s.kept = p, false
 		return
 	}
 	s.keep()
@@ -73,11 +74,10 @@ const keepCap = 16 << 10
 
 // keep moves what is left into memory of our own.
 func (s *Scanner) keep() {
-	if len(s.own) > 0 && len(s.win) > 0 && &s.own[len(s.own)-1] == &s.win[len(s.win)-1] && len(s.own) == len(s.win) {
-		return
+	if !s.kept {
+		s.own = append(s.own[:0], s.win...)
+		s.win, s.kept = s.own, true
 	}
-	s.own = append(s.own[:0], s.win...)
-	s.win = s.own
 }
 
 // Err is the fault that ended the scan: a frame over the limit.
@@ -243,7 +243,7 @@ func (s *Scanner) emit(next int) (Event, bool) {
 	case s.lines > 1:
 		e.Data = s.joined
 	}
-	s.win = s.win[next:]
+	s.win, s.kept = s.win[next:], false
 	s.line, s.seen, s.lines, s.name = 0, 0, 0, ""
 	return e, true
 }

@@ -9,31 +9,14 @@ import (
 // elements.
 func ArrayKeepalive() []byte { return []byte("\n") }
 
-// ArrayFault ends an array stream with f. begun says how far the client's bytes had come.
-func ArrayFault(f *fault.Error, id string, begun ArrayState) []byte {
-	lead := "[" // nothing sent
-	switch begun {
-	case ArrayOpen:
-		lead = ""
-	case ArrayElement:
+// ArrayFault ends an array stream with f, after the given number of whole elements have gone out.
+func ArrayFault(f *fault.Error, id string, elements int) []byte {
+	lead := "["
+	if elements > 0 {
 		lead = ",\n"
-	case ArrayComma:
-		lead = ""
 	}
 	return append(append([]byte(lead), envelope(f, id)...), "]\n"...)
 }
-
-// ArrayState says what an array stream has shown so far.
-type ArrayState uint8
-
-// States. ArrayBroken (inside an element) cannot be mended: the stream just ends.
-const (
-	ArrayNothing ArrayState = iota // not even the bracket
-	ArrayOpen                      // the bracket
-	ArrayElement                   // a whole element
-	ArrayComma                     // the comma after one
-	ArrayClosed
-)
 
 // ArrayScanner cuts a streamed JSON array into its elements, with the interface of sse.Scanner: Data
 // is the element, Raw the element with the punctuation before it. Raw parts of all events, joined, are
@@ -41,8 +24,9 @@ const (
 type ArrayScanner struct {
 	limit    int
 	win, own []byte
-	at       int // scanned so far
-	from     int // where the current element starts; -1 = between elements
+	kept     bool // win is own, whole: more bytes are simply appended
+	at       int  // scanned so far
+	from     int  // where the current element starts; -1 = between elements
 	depth    int
 	quoted   bool
 	escaped  bool
@@ -62,11 +46,19 @@ func NewArrayScanner(limit int) *ArrayScanner {
 // Feed adds p to the stream. p must stay unchanged until Next has returned false.
 func (s *ArrayScanner) Feed(p []byte) {
 	if len(s.win) == 0 {
-		s.win = p
+		s.win, s.kept = p, false
 		return
 	}
-	s.own = append(append(s.own[:0], s.win...), p...)
+	s.keep()
+	s.own = append(s.own, p...)
 	s.win = s.own
+}
+
+func (s *ArrayScanner) keep() {
+	if !s.kept {
+		s.own = append(s.own[:0], s.win...)
+		s.win, s.kept = s.own, true
+	}
 }
 
 // Err is the fault that ended the scan: an element over the limit.
@@ -107,8 +99,7 @@ func (s *ArrayScanner) Next() (sse.Event, bool) {
 	if len(s.win) > s.limit {
 		s.tooBig()
 	} else if len(s.win) > 0 {
-		s.own = append(s.own[:0], s.win...)
-		s.win = s.own
+		s.keep()
 	}
 	return sse.Event{}, false
 }
@@ -130,7 +121,7 @@ func (s *ArrayScanner) emit(next int) (sse.Event, bool) {
 		return sse.Event{}, false
 	}
 	e := sse.Event{Data: s.win[s.from:next:next], Raw: s.win[:next:next]}
-	s.win = s.win[next:]
+	s.win, s.kept = s.win[next:], false
 	s.at, s.from = 0, -1
 	return e, true
 }

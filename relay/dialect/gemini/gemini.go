@@ -4,7 +4,9 @@
 package gemini
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,26 +55,20 @@ func (Frontend) Peek(op llm.Op, body []byte) (dialect.Head, error) {
 	if err := dialect.Pick(body, peekNames, at[:]); err != nil {
 		return h, err
 	}
-	switch op {
-	case llm.OpGenerate:
+	if op == llm.OpGenerate {
 		config, err := either(at[peekConfig], at[peekConfigSnake], "generationConfig")
 		if err != nil {
 			return h, err
 		}
-		err = readConfig(&h, config.Of(body))
-		return h, err
-	case llm.OpEmbed:
-		return h, addModel(&h, body, at[peekModel])
-	case llm.OpEmbedBatch:
-		return h, addModels(&h, body, at[peekRequests])
-	case llm.OpCountTokens:
-		inner, err := either(at[peekInner], at[peekInnerSnake], "generateContentRequest")
-		if err != nil || inner.Empty() || body[inner.Start] != '{' {
+		if err := readConfig(&h, config.Of(body)); err != nil {
 			return h, err
 		}
-		return h, addModel(&h, body, within(body, inner, "model"))
 	}
-	return h, nil
+	inner, err := either(at[peekInner], at[peekInnerSnake], "generateContentRequest")
+	if err != nil {
+		return h, err
+	}
+	return h, findModels(&h, body, at[peekModel], at[peekRequests], inner)
 }
 
 func either(a, b splice.Span, param string) (splice.Span, error) {
@@ -119,34 +115,36 @@ func protoInt(v []byte, param string) (int64, error) {
 	return dialect.Whole(v, param, 0)
 }
 
-// addModel notes a model name in the body. null counts as absent.
-func addModel(h *dialect.Head, body []byte, at splice.Span) error {
-	m, err := dialect.Text(at.Of(body), "model")
-	if err != nil || m == "" {
+// findModels notes every place where a body names the model: at the top (bound to the path by the
+// vendor's HTTP mapping), in the entries of a batch, in the request whose tokens are counted.
+func findModels(h *dialect.Head, body []byte, top, requests, inner splice.Span) error {
+	spans := make([]splice.Span, 0, 1)
+	add := func(at splice.Span) error {
+		m, err := dialect.Text(at.Of(body), "model")
+		if m != "" {
+			spans = append(spans, at)
+		}
 		return err
 	}
-	if h.ModelSpan.Empty() {
-		h.ModelSpan = at
-	} else {
-		h.MoreSpans = append(h.MoreSpans, at)
+	if err := add(top); err != nil {
+		return err
 	}
-	return nil
-}
-
-func addModels(h *dialect.Head, body []byte, requests splice.Span) error {
-	if requests.Empty() || body[requests.Start] != '[' {
+	if err := add(within(body, inner, "model")); err != nil {
+		return err
+	}
+	if !requests.Empty() && body[requests.Start] == '[' {
+		for c := dialect.Walk(requests.Of(body)); c.Next(); {
+			from := requests.Start + c.Offset()
+			if err := add(within(body, splice.Span{Start: from, End: from + len(c.Value)}, "model")); err != nil {
+				return err
+			}
+		}
+	}
+	if len(spans) == 0 {
 		return nil
 	}
-	for c := dialect.Walk(requests.Of(body)); c.Next(); {
-		if c.Value[0] != '{' {
-			continue
-		}
-		from := requests.Start + c.Offset()
-		one := splice.Span{Start: from, End: from + len(c.Value)}
-		if err := addModel(h, body, within(body, one, "model")); err != nil {
-			return err
-		}
-	}
+	slices.SortFunc(spans, func(a, b splice.Span) int { return cmp.Compare(a.Start, b.Start) })
+	h.ModelSpan, h.MoreSpans = spans[0], spans[1:]
 	return nil
 }
 
