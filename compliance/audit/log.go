@@ -213,8 +213,8 @@ func (l *Log) Outcome(ref Ref, o Outcome) error {
 		return fmt.Errorf("%w: the disk is full and so is the buffer", ErrUnavailable)
 	}
 	o.IntentSeq, o.Request = open.Seq, open.Request
-	delete(l.chains.open, ref.seq)
 	l.add(&Record{Kind: KindOutcome, Tenant: open.Tenant, Outcome: &o})
+	delete(l.chains.open, ref.seq) // after: a segment begun in between carries the intent as open
 	signal(l.dirty)
 	return nil
 }

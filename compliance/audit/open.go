@@ -126,8 +126,8 @@ func (l *Log) closeOpen(rec segment.Recovered) {
 	slices.Sort(open)
 	for _, seq := range open {
 		o := l.chains.open[seq]
-		delete(l.chains.open, seq)
 		l.add(&Record{Kind: KindOutcome, Tenant: o.Tenant, Outcome: &Outcome{IntentSeq: seq, Request: o.Request, Result: ResultUnknown}})
+		delete(l.chains.open, seq)
 	}
 }
 
