@@ -1,0 +1,239 @@
+package edge
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/causeway-mesh/causeway/mesh/tunnel"
+	"github.com/causeway-mesh/causeway/relay/dialect"
+	"github.com/causeway-mesh/causeway/relay/dialect/openai"
+	"github.com/causeway-mesh/causeway/relay/dialect/registry"
+	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/llm"
+)
+
+const (
+	maxEvent = 64 << 20 // one event of a stream
+	maxHeld  = 1 << 20  // events held back before the first content
+	maxUnary = 1 << 20  // a unary answer up to this is taken whole before the client sees any of it
+)
+
+// answer carries an exit's answer to the client and takes its trailer.
+func (s *Server) answer(x *exchange, r *route, att *Attempt, ans Answer) error {
+	reply := ans.Reply()
+	att.Status, att.Secret = reply.Status, reply.Secret
+	var err error
+	if x.head.Stream && streamed(reply, r.dialect) {
+		err = s.copyStream(x, r, ans, reply)
+	} else {
+		err = s.copyUnary(x, r, ans, reply)
+	}
+	if t, ok := ans.Trailer(); ok {
+		att.take(t)
+		if err == nil && t.Fault != nil {
+			err = t.Fault
+		}
+	}
+	return err
+}
+
+func (a *Attempt) take(t tunnel.Trailer) {
+	a.FirstByte, a.Upstream, a.Processing = t.FirstByte, t.Total, t.Processing
+	if t.Secret != "" {
+		a.Secret = t.Secret
+	}
+	if t.HasUsage {
+		u := t.Usage
+		a.HasUsage, a.Usage = true, llm.Usage{
+			Input: u.Input, Cached: u.Cached, CacheWrite: u.CacheWrite, CacheWrite1h: u.CacheWrite1h, Output: u.Output, Reasoning: u.Reasoning,
+		}
+	}
+}
+
+// streamed tells an answer of events from one whole JSON document: Gemini streams an array when the
+// client did not ask for server-sent events.
+func streamed(reply tunnel.Reply, d llm.Dialect) bool {
+	t, _, _ := mime.ParseMediaType(contentType(reply))
+	return t == "text/event-stream" || t == "application/json" && d == llm.Gemini
+}
+
+// begin writes the status line and the headers of an answer, unless a keepalive has done so already:
+// the provider's headers except what is ours to say. length is the body's, or -1.
+func (s *Server) begin(x *exchange, r *route, reply tunnel.Reply, length int) {
+	x.out.begin(reply.Status, func(h http.Header) {
+		for _, f := range reply.Header {
+			name := http.CanonicalHeaderKey(f.Name)
+			if !ours(name) {
+				h.Add(name, f.Value)
+			}
+		}
+		h.Set("X-Causeway-Route", "edge="+string(s.cfg.Region)+";exit="+string(r.exit.Region.ID)+";provider="+r.target.Provider.ID+";model="+r.target.Model)
+		h.Set("X-Causeway-Cache", "bypass")
+		if length >= 0 {
+			h.Set("Content-Length", strconv.Itoa(length))
+		}
+	})
+}
+
+// ours are the answer's headers that the edge states itself: the limits shown are the tenant's, not
+// the upstream account's.
+func ours(name string) bool {
+	switch name {
+	case "Content-Length", "Date", "Server", "Traceparent", "Retry-After":
+		return true
+	}
+	for _, p := range [...]string{"X-Ratelimit-", "Anthropic-Ratelimit-", "X-Causeway-", "Access-Control-"} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func contentType(reply tunnel.Reply) string {
+	for _, f := range reply.Header {
+		if strings.EqualFold(f.Name, "Content-Type") {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// copyUnary takes the answer whole, so that a broken one can still be asked for elsewhere; one that
+// is larger than that is worth its memory streams through.
+func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
+	var held []byte
+	for {
+		chunk, err := ans.Next()
+		switch {
+		case x.out.contentSent():
+			if werr := x.out.write(chunk); werr != nil {
+				return werr
+			}
+		case len(held)+len(chunk) > maxUnary:
+			s.begin(x, r, reply, -1)
+			if werr := x.out.content(held, chunk); werr != nil {
+				return werr
+			}
+			held = nil
+		case err != nil && held == nil:
+			held = chunk // the usual case: all of it in one piece
+		default:
+			held = append(held, chunk...)
+		}
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		if t, ok := ans.Trailer(); ok && t.Fault != nil {
+			return t.Fault
+		} else if !ok || !t.Complete {
+			return fault.New(fault.UpstreamPartial, "the answer ended before it was complete").At(fault.Partial)
+		}
+		if x.out.contentSent() {
+			return nil
+		}
+		s.begin(x, r, reply, len(held))
+		return x.out.content(held)
+	}
+}
+
+// copyStream passes whole events on as they come. What precedes the first content is held back, so
+// that until then another route can take over without the client noticing.
+func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
+	frames := registry.NewFrames(r.dialect, contentType(reply), maxEvent)
+	tap := registry.Backend(r.dialect).NewTap(x.op.op)
+	var filter *openai.UsageFilter
+	if r.dialect == llm.OpenAIChat && !x.head.Usage.Asked {
+		filter = openai.NewUsageFilter()
+	}
+	var held []byte
+	var brokeWith *fault.Error // an in-stream error that the client has been given as it was
+	for {
+		chunk, err := ans.Next()
+		frames.Feed(chunk)
+		for {
+			ev, ok := frames.Next()
+			if !ok && err != nil {
+				ev, ok = frames.End()
+			}
+			if !ok {
+				break
+			}
+			raw := ev.Raw
+			if filter != nil {
+				raw = filter.Filter(ev.Raw, ev.Data)
+			}
+			if x.out.contentSent() {
+				if brokeWith == nil && tap != nil && mayBeError(ev.Name, ev.Data) && tap.Event(ev.Name, ev.Data)&dialect.NoteError != 0 {
+					brokeWith = tap.Fault()
+				}
+				if werr := x.out.write(raw); werr != nil {
+					return werr
+				}
+				continue
+			}
+			note := tap.Event(ev.Name, ev.Data)
+			switch {
+			case note&dialect.NoteError != 0:
+				f := tap.Fault()
+				if f == nil {
+					f = fault.New(fault.UpstreamError, "the provider's stream reported an error")
+				}
+				return f.At(fault.Partial)
+			case note&(dialect.NoteContent|dialect.NoteTerminal) != 0 || len(held)+len(raw) > maxHeld:
+				s.begin(x, r, reply, -1)
+				if werr := x.out.content(held, raw); werr != nil {
+					return werr
+				}
+				held = nil
+			default:
+				held = append(held, raw...)
+			}
+		}
+		if ferr := frames.Err(); ferr != nil {
+			return fault.As(ferr)
+		}
+		if err == nil {
+			if x.out.contentSent() {
+				x.out.flush()
+			}
+			continue
+		}
+		if !errors.Is(err, io.EOF) {
+			return fault.As(err)
+		}
+		t, ok := ans.Trailer()
+		switch {
+		case ok && t.Fault != nil && brokeWith == nil:
+			return t.Fault
+		case brokeWith != nil:
+			x.out.told = true
+			return brokeWith.At(fault.Partial)
+		case !ok || !t.Complete:
+			return fault.New(fault.UpstreamPartial, "the provider's stream ended before its end").At(fault.Partial)
+		case !x.out.contentSent():
+			// A regular end without any content: an empty answer is not an answer (a provider that is
+			// overloaded behind its gateway does this).
+			return fault.New(fault.UpstreamProtocol, "the provider's stream held no content").At(fault.Sent)
+		}
+		x.out.flush()
+		return nil
+	}
+}
+
+// mayBeError is a cheap look before an event of a running stream is parsed: only error events matter
+// there, since usage is counted at the exit.
+func mayBeError(name string, data []byte) bool {
+	return name == "error" || name == "response.failed" || name == "" && len(data) > 8 && string(data[:8]) == `{"error"`
+}
+
+// sinceStart is used where a moment is stored relative to the request's start; never zero.
+func (x *exchange) sinceStart() time.Duration { return max(time.Since(x.start), 1) }

@@ -1,0 +1,108 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/causeway-mesh/causeway/compliance"
+	"github.com/causeway-mesh/causeway/compliance/audit"
+	"github.com/causeway-mesh/causeway/coordinator/lease"
+	"github.com/causeway-mesh/causeway/geo"
+	"github.com/causeway-mesh/causeway/node/view"
+	"github.com/causeway-mesh/causeway/relay/dialect"
+	"github.com/causeway-mesh/causeway/relay/llm"
+)
+
+// RequestID identifies a request in every record: a UUID of version 7 (RFC 9562), so ids sort by time.
+type RequestID [16]byte
+
+func newRequestID(now time.Time) RequestID {
+	var id RequestID
+	rand.Read(id[:]) // never fails: crypto/rand.Read ends the program instead
+	ms := uint64(now.UnixMilli())
+	binary.BigEndian.PutUint16(id[0:], uint16(ms>>32))
+	binary.BigEndian.PutUint32(id[2:], uint32(ms))
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// String gives the usual hyphenated form.
+func (id RequestID) String() string {
+	var b [36]byte
+	hex.Encode(b[0:], id[0:4])
+	hex.Encode(b[9:], id[4:6])
+	hex.Encode(b[14:], id[6:8])
+	hex.Encode(b[19:], id[8:10])
+	hex.Encode(b[24:], id[10:16])
+	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
+	return string(b[:])
+}
+
+// exchange is one request on its way through the rooms. Each field is written by exactly one stage
+// of the pipeline and only read after it.
+type exchange struct {
+	// set by ServeHTTP
+	id       RequestID
+	idText   string
+	start    time.Time
+	w        http.ResponseWriter
+	r        *http.Request
+	op       operation
+	front    dialect.Frontend
+	client   netip.Addr
+	snapshot *view.Snapshot
+
+	// authenticate
+	key   *view.Key
+	class compliance.Class
+
+	// read
+	body []byte
+	head dialect.Head
+
+	// resolve
+	model *view.Model
+
+	// decide
+	facts    compliance.Facts
+	verdict  compliance.Verdict
+	decision compliance.Outcome
+
+	// reserve
+	hold     lease.Hold
+	reserved int64 // tokens: the most that the request can use
+	limits   []lease.Applied
+
+	// plan
+	routes []route
+	exits  []geo.Candidate
+
+	// record
+	ref      audit.Ref
+	recorded bool
+
+	// forward
+	out clientWriter
+
+	outcome Outcome
+}
+
+func (x *exchange) context() context.Context { return x.r.Context() }
+
+// route is one way to have the request answered: an exit and a target there.
+type route struct {
+	exit     view.Exit
+	target   view.Target
+	model    *view.Model
+	dialect  llm.Dialect
+	cost     time.Duration
+	why      string
+	tried    bool
+	fallback bool
+}

@@ -1,0 +1,151 @@
+package edge
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/causeway-mesh/causeway/mesh/tunnel"
+	"github.com/causeway-mesh/causeway/relay/dialect/registry"
+	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/retry"
+	"github.com/causeway-mesh/causeway/relay/upstream"
+)
+
+// forward tries the planned routes until one answers or retry says that it is over. Once content has
+// reached the client nothing is tried again.
+func (s *Server) forward(x *exchange) error {
+	ctx, cancel := context.WithTimeout(x.context(), maxRequest)
+	defer cancel()
+	x.outcome.Overhead = time.Since(x.start)
+	if x.head.Stream {
+		x.out.keepalive()
+	}
+	deadline := x.start.Add(maxRequest)
+	var history []retry.Attempt
+	r := &x.routes[0]
+	for {
+		err := s.attempt(ctx, x, r)
+		if err == nil {
+			return nil
+		}
+		f := fault.As(err)
+		history = append(history, retry.Attempt{Target: r.target.Provider.ID + "/" + r.target.Model, Exit: r.exit.ID, Fault: f, At: time.Now()})
+		d := retry.Decide(time.Now(), retry.Policy{Attempts: x.snapshot.Route.Attempts, Deadline: deadline, Draw: rand.Uint64()},
+			history, x.out.contentSent(), untried(x.routes))
+		if !d.Retry {
+			return d.Final
+		}
+		if d.After > 0 {
+			select {
+			case <-time.After(d.After):
+			case <-ctx.Done():
+				return canceled(ctx)
+			}
+		}
+		if !d.SameTarget {
+			r = next(x.routes, r, f)
+		}
+	}
+}
+
+func canceled(ctx context.Context) *fault.Error {
+	if context.Cause(ctx) == context.DeadlineExceeded {
+		return fault.New(fault.Deadline, "the request took longer than %s", maxRequest)
+	}
+	return fault.New(fault.Canceled, "the client went away")
+}
+
+func untried(routes []route) (n int) {
+	for i := range routes {
+		if !routes[i].tried {
+			n++
+		}
+	}
+	return n
+}
+
+// next picks the best route not tried yet. A fault of the exit passes over the other routes through
+// it, and a fault of the provider over the same target at another exit, while anything else is left.
+func next(routes []route, failed *route, f *fault.Error) *route {
+	byExit := f.Kind == fault.ExitUnreachable || f.Kind == fault.ExitLost || f.Kind == fault.Draining
+	var fallback *route
+	for i := range routes {
+		r := &routes[i]
+		if r.tried {
+			continue
+		}
+		same := r.target.Provider == failed.target.Provider && r.target.Model == failed.target.Model
+		if byExit {
+			same = r.exit.ID == failed.exit.ID
+		}
+		if !same {
+			return r
+		}
+		if fallback == nil {
+			fallback = r
+		}
+	}
+	if fallback == nil {
+		return failed
+	}
+	return fallback
+}
+
+// attempt asks one exit to call one target and carries the answer to the client. Its error says how
+// far things had come.
+func (s *Server) attempt(ctx context.Context, x *exchange, r *route) error {
+	r.tried = true
+	begin := time.Now()
+	x.outcome.Attempts = append(x.outcome.Attempts, Attempt{
+		Exit: r.exit.ID, ExitRegion: string(r.exit.Region.ID), Provider: r.target.Provider.ID, Model: r.target.Model, Why: r.why,
+		Start: begin.Sub(x.start),
+	})
+	att := &x.outcome.Attempts[len(x.outcome.Attempts)-1]
+	body := bodyFor(x, r)
+	ans, err := s.cfg.Forward.Forward(ctx, r.exit, s.request(x, r, body), body)
+	if err == nil {
+		err = s.answer(x, r, att, ans)
+		ans.Close()
+	}
+	att.Total = time.Since(begin)
+	if err != nil {
+		att.Fault = fault.As(err)
+		if ctx.Err() != nil {
+			// Whatever broke, it broke because the client left or the time was up.
+			f := canceled(ctx).At(att.Fault.Phase)
+			att.Fault = f
+			return f
+		}
+		return att.Fault
+	}
+	x.outcome.Served = att
+	return nil
+}
+
+func (s *Server) request(x *exchange, r *route, body Body) tunnel.Request {
+	return tunnel.Request{
+		ID: x.id, Attempt: uint8(len(x.outcome.Attempts)), Timeout: time.Until(x.start.Add(maxRequest)),
+		Tenant: x.key.Tenant.ID, Provider: r.target.Provider.ID, Dialect: string(r.dialect), Model: r.target.Model,
+		Op: uint8(x.op.op), Stream: x.head.Stream, Class: uint8(x.class), Method: x.r.Method,
+		Path:     registry.Backend(r.dialect).Path(x.op.op, x.op.version, r.target.Model, x.head.Stream),
+		RawQuery: upstream.QueryWithoutKey(x.r.URL.RawQuery), Header: forwardedHeaders(x.r.Header), BodyLen: body.Len(),
+		Traceparent: x.outcome.Traceparent, ViewIndex: x.snapshot.Index,
+	}
+}
+
+// forwardedHeaders are the client's headers as they travel on: no credentials, nothing of one
+// connection only, nothing that names the client's address, and no coding that has been undone.
+func forwardedHeaders(h http.Header) []tunnel.Field {
+	out := make([]tunnel.Field, 0, len(h))
+	for name, values := range h {
+		if name == "Content-Encoding" || name == "Traceparent" || name == "Origin" || name == "Referer" || !upstream.Forwardable(name) {
+			continue
+		}
+		for _, v := range values {
+			out = append(out, tunnel.Field{Name: name, Value: v})
+		}
+	}
+	return out
+}

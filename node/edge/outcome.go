@@ -1,0 +1,97 @@
+package edge
+
+import (
+	"time"
+
+	"github.com/causeway-mesh/causeway/compliance"
+	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/llm"
+	"github.com/causeway-mesh/causeway/relay/meter"
+)
+
+// Outcome is the one record of a finished request. Metrics, the log line, the audit outcome and the
+// route samples are all made from it; nothing else writes them.
+type Outcome struct {
+	ID          RequestID
+	ClientID    string // the client's own x-request-id, cut to a sane length
+	Traceparent string
+	Node        string
+	Region      string
+
+	Tenant, Key string // "" when the caller was not authenticated
+	Dialect     llm.Dialect
+	Op          llm.Op
+	Method      string
+	Endpoint    string // the path's pattern: a closed set, safe as a metric label
+	Model       string // id of the model asked for; "" when unknown
+	Stream      bool
+	Status      int
+	Fault       *fault.Error // nil on success
+	Rules       []string
+	Decision    compliance.Decision
+	RouteWhy    string
+
+	Attempts []Attempt
+	Served   *Attempt // the attempt whose answer the client got
+
+	Usage     llm.Usage
+	UsageKind UsageKind
+	Cost      meter.NanoUSD
+	CostKnown bool
+
+	BytesIn, BytesOut int64
+	Start             time.Time
+	FirstContent      time.Duration // from Start; 0 = none was sent
+	Total             time.Duration
+	Overhead          time.Duration // spent here before the first attempt
+	Keepalives        int
+	QuotaModel        string // the model whose token limit is the tightest, for model_quota_remaining
+	QuotaRemaining    int64  // -1 = not limited
+}
+
+// UsageKind says how far a usage can be trusted.
+type UsageKind uint8
+
+// Kinds of usage.
+const (
+	UsageNone     UsageKind = iota // nothing was consumed
+	UsageMeasured                  // the provider said so
+	UsageWorst                     // the provider did not say: what had been reserved
+)
+
+// String names the kind for logs and records.
+func (k UsageKind) String() string {
+	switch k {
+	case UsageMeasured:
+		return "measured"
+	case UsageWorst:
+		return "worst_case"
+	default:
+		return "none"
+	}
+}
+
+// Attempt is one try to have the request answered.
+type Attempt struct {
+	Exit       string
+	ExitRegion string
+	Provider   string
+	Model      string // the upstream's name
+	Secret     string // id of the credential that the exit chose
+	Why        string // why this route
+	Start      time.Duration
+	FirstByte  time.Duration // provider's, as the exit saw it
+	Total      time.Duration
+	Upstream   time.Duration // the exit's measure of the whole call
+	Processing string        // where the provider says it processed
+	Status     int
+	Fault      *fault.Error
+	Usage      llm.Usage
+	HasUsage   bool
+	Tokens     int64
+}
+
+// Recorder takes every outcome. Record must not block and must not keep o.
+type Recorder interface {
+	Record(o *Outcome)
+}

@@ -1,0 +1,199 @@
+package edge
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/causeway-mesh/causeway/compliance"
+	"github.com/causeway-mesh/causeway/geo"
+	"github.com/causeway-mesh/causeway/node/view"
+	"github.com/causeway-mesh/causeway/relay/dialect/registry"
+	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/llm"
+)
+
+// fallbackTier puts the targets of a fallback model behind every target of the models before it.
+const fallbackTier = 1 << 10
+
+// plan lists the ways that the verdict leaves, best first. It filters before it scores, so no
+// failover can reach a place that the verdict does not allow.
+func (s *Server) plan(x *exchange) error {
+	var why blocked
+	x.routes, x.exits = s.ways(x, &why)
+	if len(x.routes) == 0 {
+		return s.refusal(x, why)
+	}
+	p := s.choose(x.model.ID, x.snapshot.Route.Policy, x.exits)
+	if len(p.Ordered) == 0 {
+		reasons := make([]string, 0, len(p.Rejected))
+		for _, r := range p.Rejected {
+			reasons = append(reasons, fmt.Sprintf("%s by %s: %s", x.routes[r.Index].target.Provider.ID, x.routes[r.Index].exit.Region.ID, r.Why))
+		}
+		return fault.New(fault.NoRoute, "no route to %q is healthy: %s", x.model.ID, strings.Join(reasons, "; ")).After(2 * time.Second)
+	}
+	ordered := make([]route, len(p.Ordered))
+	for i, c := range p.Ordered {
+		ordered[i] = x.routes[c.Index]
+		ordered[i].cost, ordered[i].why = c.Cost, c.Why
+	}
+	x.routes = ordered
+	x.outcome.RouteWhy = ordered[0].why
+	return nil
+}
+
+// blocked collects what stood in the way of routes.
+type blocked struct {
+	refused []compliance.Outcome
+	mute    []string // providers that do not speak the client's dialect
+	each    func(e view.Exit, t view.Target, why string)
+}
+
+func (b *blocked) note(e view.Exit, t view.Target, why string) {
+	if b.each != nil {
+		b.each(e, t, why)
+	}
+}
+
+// ways lists every exit and target that the verdict permits, with the candidate to score it by.
+func (s *Server) ways(x *exchange, why *blocked) ([]route, []geo.Candidate) {
+	routes := make([]route, 0, 8)
+	cands := make([]geo.Candidate, 0, 8)
+	here := x.snapshot.Regions[s.cfg.Region]
+	now := time.Now()
+	add := func(m *view.Model, tier int) {
+		for _, t := range m.Targets {
+			d, ok := speaks(t.Provider, x.op)
+			if !ok {
+				why.mute = append(why.mute, t.Provider.ID)
+				why.note(view.Exit{}, t, "does not speak "+string(x.op.dialect))
+				continue
+			}
+			for _, e := range x.snapshot.Exits {
+				if !t.Provider.CallableFrom(e.Region.ID) {
+					why.note(e, t, "the provider is not for exits of this region")
+					continue
+				}
+				if o := s.permitted(x, e, t.Provider); o.Decision != compliance.Allow {
+					why.refused = append(why.refused, o)
+					why.note(e, t, o.Decision.Code()+": "+o.Why)
+					continue
+				}
+				routes = append(routes, route{exit: e, target: t, model: m, dialect: d, fallback: tier > 0})
+				cands = append(cands, geo.Candidate{
+					Exit: e.ID, Region: e.Region.ID, Provider: t.Provider.ID, Model: t.Model,
+					Tier: t.Tier + tier*fallbackTier, Weight: t.Weight, Draining: e.Draining, RTTPrior: geo.RTTPrior(here, e.Region),
+				})
+				s.cfg.Paths.Fill(now, &cands[len(cands)-1])
+			}
+		}
+	}
+	add(x.model, 0)
+	for i, m := range x.model.Fallbacks {
+		if x.key.MayUse(m.ID) {
+			add(m, i+1)
+		}
+	}
+	return routes, cands
+}
+
+func (s *Server) choose(key string, policy geo.RoutePolicy, cands []geo.Candidate) geo.Plan {
+	s.memoryMu.Lock()
+	defer s.memoryMu.Unlock()
+	return geo.Choose(time.Now(), geo.Want{Key: key, Policy: policy, Draw: rand.Uint64()}, cands, &s.memory)
+}
+
+// speaks finds the dialect in which a provider takes this operation as the client sent it.
+func speaks(p *view.Provider, op operation) (llm.Dialect, bool) {
+	if p.Speaks(op.dialect) {
+		return op.dialect, true
+	}
+	if op.op == llm.OpEmbed && op.dialect == llm.OpenAIChat && p.Speaks(llm.OpenAIResponses) {
+		return llm.OpenAIResponses, true // embeddings belong to either openai dialect
+	}
+	return "", false
+}
+
+// permitted checks every place that this way touches: the edge, the exit, and where the provider
+// processes and stores; and the provider's own terms.
+func (s *Server) permitted(x *exchange, e view.Exit, p *view.Provider) compliance.Outcome {
+	hops := [...]compliance.Hop{
+		{Kind: compliance.HopEdge, ID: string(s.cfg.Region), Places: x.snapshot.Place(s.cfg.Region)},
+		{Kind: compliance.HopExit, ID: string(e.Region.ID), Places: x.snapshot.Place(e.Region.ID)},
+		{Kind: compliance.HopProcessing, ID: p.ID, Places: p.Processing},
+		{Kind: compliance.HopStorage, ID: p.ID, Places: p.Storage},
+	}
+	return x.verdict.Check(hops[:], p.Terms)
+}
+
+// refusal is the fault for a request without any way: the nearest to allowed of what stood in the way.
+func (s *Server) refusal(x *exchange, why blocked) error {
+	if len(why.refused) == 0 {
+		if len(why.mute) == 0 {
+			return fault.New(fault.NoRoute, "no exit in the mesh may call a provider of %q", x.model.ID).After(5 * time.Second)
+		}
+		f := fault.New(fault.Unsupported, "%q is served by providers that speak %s; conversion from %s is not in this version. %s",
+			x.model.ID, spoken(x), x.op.dialect, s.alternatives(x))
+		f.Param = "model"
+		return f
+	}
+	x.decision = compliance.Refusal(why.refused)
+	x.outcome.Decision = x.decision.Decision
+	kind := fault.Residency
+	switch x.decision.Decision {
+	case compliance.NeedsApproval:
+		kind = fault.Approval
+	case compliance.TermsRefused:
+		kind = fault.Terms
+	case compliance.Stale:
+		kind = fault.PolicyStale
+	case compliance.Deny, compliance.Allow:
+	}
+	f := fault.New(kind, "%s (request %s)", x.decision.Why, x.idText)
+	if kind == fault.PolicyStale {
+		f.RetryAfter = 10 * time.Second
+	}
+	// A refusal is evidence too: an officer asks what was stopped. Not being able to record it changes
+	// nothing for the client, since nothing leaves.
+	if _, err := s.cfg.Audit.Intent(x.context(), s.intent(x, f)); err != nil {
+		s.cfg.Log.Error().Err(err).Str("request_id", x.idText).Msg("refusal not recorded")
+	}
+	return f
+}
+
+func spoken(x *exchange) string {
+	var names []string
+	for _, t := range x.model.Targets {
+		for _, d := range t.Provider.Dialects {
+			if !slices.Contains(names, string(d)) {
+				names = append(names, string(d))
+			}
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// alternatives names what would work: models of this key that a provider serves in the client's dialect.
+func (s *Server) alternatives(x *exchange) string {
+	var names []string
+	for _, id := range x.snapshot.ModelNames {
+		m, _ := x.snapshot.Model(id)
+		if !x.key.MayUse(id) || !slices.ContainsFunc(m.Targets, func(t view.Target) bool { _, ok := speaks(t.Provider, x.op); return ok }) {
+			continue
+		}
+		if names = append(names, id); len(names) == 5 {
+			break
+		}
+	}
+	if len(names) == 0 {
+		return "No model of this key is served in that protocol."
+	}
+	return "In that protocol these models work: " + strings.Join(names, ", ") + "."
+}
+
+// bodyFor is the client's body as the route's provider takes it.
+func bodyFor(x *exchange, r *route) Body {
+	return Body{Bytes: x.body, Edits: registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model)}
+}

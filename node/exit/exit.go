@@ -1,0 +1,184 @@
+// Package exit calls providers: it takes requests from edges, checks that they may be made from
+// here, adds the credential, which never leaves this process, and streams the answer back.
+package exit
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/causeway-mesh/causeway/mesh/tunnel"
+	"github.com/causeway-mesh/causeway/node/view"
+	"github.com/causeway-mesh/causeway/relay/dialect"
+	"github.com/causeway-mesh/causeway/relay/dialect/registry"
+	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/llm"
+	"github.com/causeway-mesh/causeway/relay/upstream"
+)
+
+// Sample is how one call to a provider went, for the health that this exit gossips.
+type Sample struct {
+	Provider  string
+	FirstByte time.Duration
+	Connect   time.Duration
+	Fault     *fault.Error
+}
+
+// Config is what an exit needs. It is not changed after New.
+type Config struct {
+	View    *view.Holder
+	Observe func(now time.Time, s Sample) // must not block
+	MaxBody int64
+	Log     zerolog.Logger
+}
+
+// Exit serves the requests of edges. Safe for concurrent use.
+type Exit struct {
+	cfg      Config
+	accounts atomic.Pointer[map[string]*account]
+}
+
+// New makes an exit and follows the view from now on.
+func New(cfg Config) *Exit {
+	if cfg.MaxBody <= 0 {
+		cfg.MaxBody = 64 << 20
+	}
+	e := &Exit{cfg: cfg}
+	cfg.View.OnChange(e.rebuild)
+	if s := cfg.View.Load(); s != nil {
+		e.rebuild(s)
+	}
+	return e
+}
+
+// ServeTunnel is one request from an edge over the tunnel.
+func (e *Exit) ServeTunnel(ctx context.Context, x *tunnel.Exchange) {
+	if x.Request.BodyLen < 0 || x.Request.BodyLen > e.cfg.MaxBody {
+		x.Abort(fault.New(fault.TooLarge, "the body is larger than %d bytes, this exit's limit", e.cfg.MaxBody))
+		return
+	}
+	body := make([]byte, x.Request.BodyLen)
+	if _, err := io.ReadFull(x.Body, body); err != nil {
+		x.Abort(fault.New(fault.Canceled, "the edge withdrew the request").With(err))
+		return
+	}
+	a, err := e.Call(ctx, &x.Request, body)
+	if err != nil {
+		x.Abort(fault.As(err))
+		return
+	}
+	defer a.Close()
+	if err := e.pump(x, a); err != nil && ctx.Err() == nil {
+		e.cfg.Log.Debug().Err(err).Msg("edge left")
+	}
+}
+
+// pump carries an answer to the edge. A short one that is there in one piece leaves in one write.
+func (e *Exit) pump(x *tunnel.Exchange, a *Answer) error {
+	chunk, err := a.Next()
+	if errors.Is(err, io.EOF) {
+		t, _ := a.Trailer()
+		return x.Respond(a.Reply(), chunk, t)
+	}
+	if werr := x.WriteReply(a.Reply()); werr != nil {
+		return werr
+	}
+	for {
+		if len(chunk) > 0 {
+			if _, werr := x.Write(chunk); werr != nil {
+				return werr
+			}
+		}
+		if err != nil {
+			t, _ := a.Trailer()
+			return x.Finish(t)
+		}
+		chunk, err = a.Next()
+	}
+}
+
+// Call makes one attempt at a provider, trying its other credentials where one is at its limit or
+// refused. The error is a *fault.Error; Raw holds the provider's own answer where it gave one.
+func (e *Exit) Call(ctx context.Context, req *tunnel.Request, body []byte) (*Answer, error) {
+	begin := time.Now()
+	accounts := e.accounts.Load()
+	if accounts == nil {
+		return nil, fault.New(fault.ExitUnreachable, "this exit has not heard from a coordinator yet")
+	}
+	acct := (*accounts)[req.Provider]
+	if acct == nil || !acct.serves(req.Model) {
+		return nil, fault.New(fault.ExitUnreachable, "this exit may not call %s for %s", req.Provider, req.Model)
+	}
+	d, op := llm.Dialect(req.Dialect), llm.Op(req.Op)
+	back := registry.Backend(d)
+	if back == nil {
+		return nil, fault.New(fault.ExitUnreachable, "this exit does not know the dialect %q", req.Dialect)
+	}
+	if req.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, req.Timeout)
+		a, err := e.call(ctx, req, body, acct, back, op, begin)
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		a.cancel = cancel
+		return a, nil
+	}
+	return e.call(ctx, req, body, acct, back, op, begin)
+}
+
+func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, acct *account, back dialect.Backend, op llm.Op, begin time.Time) (*Answer, error) {
+	header := make(http.Header, len(req.Header)+2)
+	for _, f := range req.Header {
+		header[f.Name] = append(header[f.Name], f.Value)
+	}
+	var tried []string
+	var last *fault.Error // of the credentials tried so far
+	for {
+		secret, wait, ok := acct.secrets.Pick(time.Now(), tried, rand.Uint64())
+		switch {
+		case ok || acct.bare:
+		case last != nil:
+			return nil, last
+		default:
+			return nil, fault.New(fault.UpstreamRate, "every credential of %s is resting", req.Provider).After(wait)
+		}
+		resp, err := acct.client.Do(ctx, upstream.Call{
+			Method: req.Method, Path: req.Path, RawQuery: req.RawQuery, Header: header, Body: body, Secret: secret.Value, Stream: req.Stream,
+		})
+		now := time.Now()
+		if err == nil && resp.Status < 400 {
+			acct.secrets.Report(now, secret.ID, nil)
+			return newAnswer(e, acct, req, back, op, secret.ID, resp, begin), nil
+		}
+		var f *fault.Error
+		if err != nil {
+			f = fault.As(err)
+		} else {
+			raw := resp.ErrorBody()
+			f = back.DecodeFault(resp.Status, resp.Header, raw)
+			f.Raw = raw
+		}
+		if f.Kind != fault.Canceled {
+			e.cfg.Observe(now, Sample{Provider: req.Provider, Fault: f})
+		}
+		if acct.bare {
+			return nil, f
+		}
+		acct.secrets.Report(now, secret.ID, f)
+		switch f.Kind {
+		case fault.UpstreamRate, fault.UpstreamAuth, fault.UpstreamQuota:
+			tried = append(tried, secret.ID)
+			last = f
+		default:
+			return nil, f
+		}
+	}
+}

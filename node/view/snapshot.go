@@ -1,0 +1,178 @@
+// Package view is a node's picture of the mesh: an immutable Snapshot compiled from what the
+// coordinator sent, swapped atomically. A request loads it once and uses that one to its end.
+package view
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/causeway-mesh/causeway/compliance"
+	"github.com/causeway-mesh/causeway/coordinator/lease"
+	"github.com/causeway-mesh/causeway/coordinator/state"
+	"github.com/causeway-mesh/causeway/geo"
+	"github.com/causeway-mesh/causeway/relay/llm"
+	"github.com/causeway-mesh/causeway/relay/meter"
+)
+
+// Snapshot is one consistent state of the mesh. Everything in it is read-only.
+type Snapshot struct {
+	Index       uint64
+	Mesh        string
+	Self        state.Node
+	ConfirmedAt time.Time // when a coordinator last vouched for it
+	Regions     map[geo.RegionID]geo.Region
+	Policy      *compliance.Policy
+	Route       Route
+	Exits       []Exit // not revoked
+	Providers   map[string]*Provider
+	ModelNames  []string // ids in the coordinator's order
+	Revoked     []string
+	Roots       []byte
+	Nodes       []state.Node
+
+	places  map[geo.RegionID]geo.CountrySet
+	pepper  []byte
+	keys    map[[sha256.Size]byte]*Key
+	models  map[string]*Model
+	tenants map[string]*Tenant
+}
+
+// Route is the mesh-wide routing behaviour.
+type Route struct {
+	Policy   geo.RoutePolicy
+	Attempts int // upstream attempts in all, at least 1
+}
+
+// Exit is a node that may call providers.
+type Exit struct {
+	ID       string
+	Region   geo.Region
+	Addr     string
+	Draining bool
+}
+
+// Tenant is whose data a request carries.
+type Tenant struct {
+	ID        string
+	Org       string
+	HomeName  string // as declared
+	Home      geo.CountrySet
+	Ownership geo.Country
+	Class     compliance.Class
+	AuditMode compliance.AuditMode
+	CORS      []string
+}
+
+// Key is a virtual API key.
+type Key struct {
+	ID          string
+	Tenant      *Tenant
+	previousEnd time.Time // of a rotated secret; zero for the current one
+	models      []string  // sorted; nil = all
+	prefixes    []netip.Prefix
+	limits      []Limit
+}
+
+// Limit is this edge's static share of one limit that applies to a key.
+type Limit struct {
+	Model string // "" = every model
+	lease.Applied
+}
+
+// Provider is an upstream account.
+type Provider struct {
+	ID         string
+	Dialects   []llm.Dialect
+	Processing geo.CountrySet
+	Storage    geo.CountrySet
+	Terms      *compliance.Terms // nil = none declared
+	Spec       state.Provider    // as the coordinator sent it; holds credentials on exits
+	exits      []string
+}
+
+// Speaks reports whether the provider takes requests of dialect d.
+func (p *Provider) Speaks(d llm.Dialect) bool { return slices.Contains(p.Dialects, d) }
+
+// CallableFrom reports whether exits of the region may call the provider.
+func (p *Provider) CallableFrom(r geo.RegionID) bool {
+	return len(p.exits) == 0 || slices.Contains(p.exits, string(r))
+}
+
+// Model is a name that clients ask for.
+type Model struct {
+	ID        string
+	Targets   []Target
+	Fallbacks []*Model
+	Price     meter.Price
+}
+
+// Target is one place that serves a model.
+type Target struct {
+	Provider *Provider
+	Model    string // the upstream's name
+	Weight   int
+	Tier     int
+}
+
+// Authenticate finds the key whose secret this is. It compares keyed hashes, so its time does not
+// depend on how much of a secret is right; expired former secrets of rotated keys do not count.
+func (s *Snapshot) Authenticate(secret string, now time.Time) (*Key, bool) {
+	m := hmac.New(sha256.New, s.pepper)
+	m.Write([]byte(secret))
+	var sum [sha256.Size]byte
+	m.Sum(sum[:0])
+	k, ok := s.keys[sum]
+	if !ok || !k.previousEnd.IsZero() && now.After(k.previousEnd) {
+		return nil, false
+	}
+	return k, true
+}
+
+// Model finds a model by id or alias.
+func (s *Snapshot) Model(name string) (*Model, bool) {
+	m, ok := s.models[name]
+	return m, ok
+}
+
+// Place is a region's country as a set; empty for a region that is not known, which no restricting
+// rule permits.
+func (s *Snapshot) Place(r geo.RegionID) geo.CountrySet { return s.places[r] }
+
+// Tenant finds a tenant by id.
+func (s *Snapshot) Tenant(id string) (*Tenant, bool) {
+	t, ok := s.tenants[id]
+	return t, ok
+}
+
+// MayUse reports whether the key is for this model.
+func (k *Key) MayUse(model string) bool {
+	if k.models == nil {
+		return true
+	}
+	_, ok := slices.BinarySearch(k.models, model)
+	return ok
+}
+
+// MayComeFrom reports whether the key may be used from this address.
+func (k *Key) MayComeFrom(a netip.Addr) bool {
+	return len(k.prefixes) == 0 || slices.ContainsFunc(k.prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// Limits appends to dst the limits that apply to a request for the model.
+func (k *Key) Limits(dst []lease.Applied, model string) []lease.Applied {
+	for i := range k.limits {
+		if l := &k.limits[i]; l.Model == "" || l.Model == model {
+			dst = append(dst, l.Applied)
+		}
+	}
+	return dst
+}
+
+// Pepper is the key under which key secrets and audit salts are hashed. Read-only.
+func (s *Snapshot) Pepper() []byte { return s.pepper }
+
+// KeyOf is an unrestricted key of the tenant, for explanations: it authenticates nobody.
+func KeyOf(t *Tenant) *Key { return &Key{Tenant: t} }
