@@ -244,6 +244,18 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestCloneIsApart: explaining a choice leaves the choice alone.
+func TestCloneIsApart(t *testing.T) {
+	var mem Memory
+	Choose(start, Want{Key: "m"}, []Candidate{cand("a", 10*ms), cand("b", 400*ms)}, &mem)
+	twin := mem.Clone()
+	Choose(start, Want{Key: "m"}, []Candidate{cand("b", 400*ms)}, &twin)
+	Choose(start, Want{Key: "n"}, []Candidate{cand("b", 400*ms)}, &twin)
+	if a, _ := mem.get("m"); a.exit != "a" || mem.Len() != 1 || twin.Len() != 2 {
+		t.Errorf("the original remembers %q of %d keys", a.exit, mem.Len())
+	}
+}
+
 // TestShares: near-equals share by weight, the idler of two draws wins, and others get nothing.
 func TestShares(t *testing.T) {
 	for _, c := range []struct {
@@ -264,7 +276,7 @@ func TestShares(t *testing.T) {
 			[]float64{0.75, 0.25},
 		},
 	} {
-		var got = make([]float64, len(c.cands))
+		got := make([]float64, len(c.cands))
 		const n = 20000
 		for draw := range uint64(n) {
 			var mem Memory

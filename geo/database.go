@@ -54,7 +54,7 @@ func openDatabase(path string, source Source) (*database, error) {
 	}
 	d := &database{path: path, source: source, info: info}
 	runtime.AddCleanup(d, func(free func()) { free() }, release)
-	if d.reader, err = maxminddb.OpenBytes(blob); err != nil {
+	if d.reader, err = maxminddb.OpenBytes(blob, maxminddb.DisableStringCache()); err != nil {
 		return nil, fmt.Errorf("geo %s database %s: %w", source, path, err)
 	}
 	// Verify insists on texts that only people read and that home-made files lack.

@@ -22,7 +22,10 @@ func TestDistanceKM(t *testing.T) {
 		a, b Region
 		km   float64
 	}{
-		{shanghai, tokyo, 1760}, {shanghai, frankfurt, 8830}, {shanghai, oregon, 9330}, {oregon, virginia, 3640},
+		{shanghai, tokyo, 1760},
+		{shanghai, frankfurt, 8830},
+		{shanghai, oregon, 9330},
+		{oregon, virginia, 3640},
 		{Region{Lat: 0, Lon: 179}, Region{Lat: 0, Lon: -179}, 222}, // over the date line
 		{Region{Lat: 90}, Region{Lat: -90}, 20015},
 	} {
@@ -38,8 +41,12 @@ func TestRTTPriorNearMeasured(t *testing.T) {
 		a, b Region
 		ms   float64
 	}{
-		{shanghai, oregon, 146}, {shanghai, virginia, 215}, {shanghai, frankfurt, 220}, {shanghai, singapore, 75},
-		{frankfurt, virginia, 90}, {oregon, virginia, 62},
+		{shanghai, oregon, 146},
+		{shanghai, virginia, 215},
+		{shanghai, frankfurt, 220},
+		{shanghai, singapore, 75},
+		{frankfurt, virginia, 90},
+		{oregon, virginia, 62},
 	} {
 		got := RTTPrior(c.a, c.b).Seconds() * 1000
 		if got < c.ms*2/3 || got > c.ms*4/3 {

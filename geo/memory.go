@@ -1,6 +1,8 @@
 package geo
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -109,4 +111,9 @@ func (a *anchor) find(cands []Candidate, tier []Choice) int {
 
 func anchorOf(key string, c *Candidate) anchor {
 	return anchor{key: key, exit: c.Exit, provider: c.Provider, model: c.Model}
+}
+
+// Clone is a copy that Choose may change without touching m: for explaining a choice.
+func (m *Memory) Clone() Memory {
+	return Memory{byKey: maps.Clone(m.byKey), slots: slices.Clone(m.slots), next: m.next}
 }

@@ -14,6 +14,7 @@ func override(prefix string, c Country) Override {
 }
 
 func TestOverrides(t *testing.T) {
+	needData(t)
 	l, err := NewLocator(Config{Overrides: []Override{
 		override("10.0.0.0/8", "DE"),
 		override("10.1.0.0/16", "US"),

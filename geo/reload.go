@@ -51,6 +51,12 @@ func (l *Locator) Run(ctx context.Context) error {
 		if err := w.Add(filepath.Dir(f.path)); err != nil {
 			return fmt.Errorf("geo: watch %s: %w", filepath.Dir(f.path), err)
 		}
+		// Where the path is a link, the file behind it may be replaced too.
+		if real, err := filepath.EvalSymlinks(f.path); err == nil && filepath.Dir(real) != filepath.Dir(f.path) {
+			if err := w.Add(filepath.Dir(real)); err != nil {
+				return fmt.Errorf("geo: watch %s: %w", filepath.Dir(real), err)
+			}
+		}
 	}
 	l.Reload() // for what changed between NewLocator and the watch
 	quiet := time.NewTimer(settleFor)

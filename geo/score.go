@@ -29,8 +29,11 @@ func CostParts(c Candidate) []CostPart {
 	}
 	parts := []CostPart{{name, c.latency()}}
 	for _, p := range [...]CostPart{
-		{"jitter", c.jitterCost()}, {"loss", c.lossCost()}, {"first token", c.ttft(0)},
-		{"errors", c.errorCost()}, {"queue", c.queueCost()},
+		{"jitter", c.jitterCost()},
+		{"loss", c.lossCost()},
+		{"first token", c.ttft(0)},
+		{"errors", c.errorCost()},
+		{"queue", c.queueCost()},
 	} {
 		if p.Value > 0 {
 			parts = append(parts, p)
