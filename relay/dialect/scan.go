@@ -3,8 +3,8 @@ package dialect
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math/bits"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,8 +27,17 @@ type scanner struct {
 	b      []byte
 	i      int
 	strict bool
-	names  [][]byte // member names of the open objects, innermost last
+	names  *nameStack  // strict only
+	at     splice.Span // the top-level member being read, with its quotes
 	why    string
+}
+
+// nameStack holds the member names of the open objects, innermost last, as spans with quotes. It has
+// a fixed size and points nowhere, so all of it stays on the caller's stack; an object that finds no
+// room keeps its names in a set, as large objects do.
+type nameStack struct {
+	n  int
+	at [64]splice.Span
 }
 
 func (s *scanner) fail(why string) bool {
@@ -56,7 +65,7 @@ func (s *scanner) value(depth int) bool {
 	}
 	switch c := s.b[s.i]; c {
 	case '{':
-		return s.object(depth, nil, nil, nil)
+		return s.object(depth, nil, nil)
 	case '[':
 		return s.array(depth)
 	case '"':
@@ -153,9 +162,8 @@ func (s *scanner) array(depth int) bool {
 	}
 }
 
-// object reads one object. The spans of the values whose member names are in want go to out; at
-// receives the name being read, for error messages.
-func (s *scanner) object(depth int, want []string, out []splice.Span, at *[]byte) bool {
+// object reads one object. The spans of the values whose member names are in want go to out.
+func (s *scanner) object(depth int, want []string, out []splice.Span) bool {
 	if depth >= maxDepth {
 		return s.fail("nested too deeply")
 	}
@@ -165,22 +173,33 @@ func (s *scanner) object(depth int, want []string, out []splice.Span, at *[]byte
 		s.i++
 		return true
 	}
-	base := len(s.names)
+	base := 0
+	if s.strict {
+		base = s.names.n
+	}
 	var many map[string]struct{}
 	for {
 		s.space()
 		if s.i >= len(s.b) || s.b[s.i] != '"' {
 			return s.fail("expected a member name")
 		}
-		name, ok := s.name()
+		key := splice.Span{Start: s.i}
+		escaped, ok := s.str()
 		if !ok {
 			return false
 		}
-		if at != nil {
-			*at = name
+		key.End = s.i
+		if depth == 0 {
+			s.at = key
 		}
 		if s.strict {
-			if s.duplicate(name, base, &many) {
+			if many == nil && s.names.n < min(base+manyMembers, len(s.names.at)) {
+				if s.repeated(key, base) {
+					return s.fail("duplicate member")
+				}
+				s.names.at[s.names.n] = key
+				s.names.n++
+			} else if many = s.collect(many, base); !addName(many, s.b[key.Start:key.End]) {
 				return s.fail("duplicate member")
 			}
 		}
@@ -194,10 +213,16 @@ func (s *scanner) object(depth int, want []string, out []splice.Span, at *[]byte
 		if !s.value(depth + 1) {
 			return false
 		}
-		for k, w := range want {
-			if w == string(name) {
-				out[k] = splice.Span{Start: from, End: s.i}
-				break
+		if len(want) > 0 {
+			name := s.b[key.Start+1 : key.End-1]
+			if escaped {
+				name = plain(s.b[key.Start:key.End])
+			}
+			for k, w := range want {
+				if w == string(name) {
+					out[k] = splice.Span{Start: from, End: s.i}
+					break
+				}
 			}
 		}
 		s.space()
@@ -209,7 +234,9 @@ func (s *scanner) object(depth int, want []string, out []splice.Span, at *[]byte
 			s.i++
 		case '}':
 			s.i++
-			s.names = s.names[:base]
+			if s.strict {
+				s.names.n = base
+			}
 			return true
 		default:
 			return s.fail("expected , or }")
@@ -217,43 +244,48 @@ func (s *scanner) object(depth int, want []string, out []splice.Span, at *[]byte
 	}
 }
 
-// duplicate records name as a member of the object whose names start at base.
-func (s *scanner) duplicate(name []byte, base int, many *map[string]struct{}) bool {
-	own := s.names[base:]
-	if *many == nil && len(own) < manyMembers {
-		for _, n := range own {
-			if bytes.Equal(n, name) {
-				return true
-			}
-		}
-		s.names = append(s.names, name)
-		return false
-	}
-	if *many == nil {
-		*many = make(map[string]struct{}, 4*manyMembers)
-		for _, n := range own {
-			(*many)[string(n)] = struct{}{}
+// repeated compares key with the names of the object whose names start at base.
+func (s *scanner) repeated(key splice.Span, base int) bool {
+	name := s.b[key.Start:key.End]
+	for i := base; i < s.names.n; i++ {
+		k := s.names.at[i]
+		if other := s.b[k.Start:k.End]; bytes.Equal(other, name) || (escapes(other) || escapes(name)) && bytes.Equal(plain(other), plain(name)) {
+			return true
 		}
 	}
-	if _, dup := (*many)[string(name)]; dup {
-		return true
-	}
-	(*many)[string(name)] = struct{}{}
 	return false
 }
 
-// name reads a member name and gives it without escapes.
-func (s *scanner) name() ([]byte, bool) {
-	from := s.i
-	escaped, ok := s.str()
-	if !ok {
-		return nil, false
+// collect moves an object that has grown large to a set, once.
+func (s *scanner) collect(many map[string]struct{}, base int) map[string]struct{} {
+	if many == nil {
+		many = make(map[string]struct{}, 2*manyMembers)
+		for i := base; i < s.names.n; i++ {
+			k := s.names.at[i]
+			addName(many, s.b[k.Start:k.End])
+		}
 	}
-	if !escaped {
-		return s.b[from+1 : s.i-1], true
+	return many
+}
+
+func addName(many map[string]struct{}, quoted []byte) bool {
+	name := quoted[1 : len(quoted)-1]
+	if escapes(name) {
+		name = plain(quoted)
 	}
-	plain, _ := jsontext.AppendUnquote(nil, s.b[from:s.i]) // lenient: a lone surrogate becomes U+FFFD
-	return plain, true
+	if _, dup := many[string(name)]; dup {
+		return false
+	}
+	many[string(name)] = struct{}{}
+	return true
+}
+
+func escapes(b []byte) bool { return bytes.IndexByte(b, '\\') >= 0 }
+
+// plain is a quoted name without quotes and escapes; a lone surrogate becomes U+FFFD.
+func plain(quoted []byte) []byte {
+	b, _ := jsontext.AppendUnquote(nil, quoted)
+	return b
 }
 
 const (
@@ -373,12 +405,11 @@ func hex4(b []byte) (v uint16, ok bool) {
 }
 
 // Pick scans a whole body strictly and notes where the values of the wanted top-level members are;
-// out[i] belongs to names[i] and stays empty when the member is absent. The error is a Malformed
+// out[i] belongs to want[i] and stays empty when the member is absent. The error is a Malformed
 // fault that names the byte and the top-level member; it never quotes a value.
-func Pick(body []byte, names []string, out []splice.Span) error {
-	var room [4 * manyMembers][]byte
-	s := scanner{b: body, strict: true, names: room[:0]}
-	var at []byte
+func Pick(body []byte, want []string, out []splice.Span) error {
+	var names nameStack
+	s := scanner{b: body, strict: true, names: &names}
 	s.space()
 	ok := false
 	switch {
@@ -387,22 +418,24 @@ func Pick(body []byte, names []string, out []splice.Span) error {
 	case body[s.i] != '{':
 		s.fail("expected an object")
 	default:
-		ok = s.object(0, names, out, &at)
+		ok = s.object(0, want, out)
 	}
 	if ok {
 		s.space()
 		if s.i == len(body) {
 			return nil
 		}
-		at = nil
+		s.at = splice.Span{}
 		s.fail("bytes after the object")
 	}
-	f := fault.New(fault.Malformed, "invalid JSON at byte %d: %s", s.i, s.why)
-	if plainName(at) {
-		f.Param = string(at)
-		f.Message = fmt.Sprintf("invalid JSON at byte %d, in member %q: %s", s.i, f.Param, s.why)
+	where, param := "invalid JSON at byte "+strconv.Itoa(s.i), ""
+	if s.at.Len() > 2 {
+		if at := body[s.at.Start+1 : s.at.End-1]; plainName(at) {
+			param = string(at)
+			where += ", in member " + strconv.Quote(param)
+		}
 	}
-	return f
+	return &fault.Error{Kind: fault.Malformed, Message: where + ": " + s.why, Param: param}
 }
 
 // plainName keeps what is not a protocol's member name out of messages and logs.
@@ -420,10 +453,10 @@ func plainName(b []byte) bool {
 
 // Find is Pick for a provider's answer: it asks only for well-formed JSON, the last of duplicate
 // members counts, and it reports success instead of a reason.
-func Find(doc []byte, names []string, out []splice.Span) bool {
+func Find(doc []byte, want []string, out []splice.Span) bool {
 	s := scanner{b: doc}
 	s.space()
-	return s.i < len(doc) && doc[s.i] == '{' && s.object(0, names, out, nil)
+	return s.i < len(doc) && doc[s.i] == '{' && s.object(0, want, out)
 }
 
 // Cursor walks the members of an object or the elements of an array, without allocating.
@@ -487,9 +520,17 @@ func (c *Cursor) member() ([]byte, bool) {
 	if s.i >= len(s.b) || s.b[s.i] != '"' {
 		return nil, false
 	}
-	name, ok := s.name()
+	from := s.i
+	escaped, ok := s.str()
+	if !ok {
+		return nil, false
+	}
+	name := s.b[from+1 : s.i-1]
+	if escaped {
+		name = plain(s.b[from:s.i])
+	}
 	s.space()
-	if !ok || s.i >= len(s.b) || s.b[s.i] != ':' {
+	if s.i >= len(s.b) || s.b[s.i] != ':' {
 		return nil, false
 	}
 	s.i++
