@@ -207,16 +207,16 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 			}
 			continue
 		}
-		if !errors.Is(err, io.EOF) {
-			return fault.As(err)
-		}
 		t, ok := ans.Trailer()
 		switch {
-		case ok && t.Fault != nil && brokeWith == nil:
-			return t.Fault
 		case brokeWith != nil:
+			x.out.flush()
 			x.out.told = true
 			return brokeWith.At(fault.Partial)
+		case !errors.Is(err, io.EOF):
+			return fault.As(err)
+		case ok && t.Fault != nil:
+			return t.Fault
 		case !ok || !t.Complete:
 			return fault.New(fault.UpstreamPartial, "the provider's stream ended before its end").At(fault.Partial)
 		case !x.out.contentSent():

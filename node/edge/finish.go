@@ -6,6 +6,7 @@ import (
 
 	"github.com/causeway-mesh/causeway/compliance/audit"
 	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/llm"
 	"github.com/causeway-mesh/causeway/relay/meter"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) settle(x *exchange, now time.Time) {
 			o.Usage = o.Usage.Add(a.Usage)
 			o.UsageKind = max(o.UsageKind, UsageMeasured)
 			tokens += a.Usage.Input + a.Usage.Output
-		case a.billed():
+		case a.billed() && o.Op != llm.OpCountTokens: // counting is free
 			o.UsageKind = UsageWorst
 			tokens += x.reserved
 		}

@@ -142,7 +142,7 @@ func (s *Server) intent(x *exchange, refused *fault.Error) audit.Intent {
 		Request: x.idText, Tenant: t.ID, Key: x.key.ID, Decision: x.decision.Decision.String(),
 		Dialect: string(x.op.dialect), Op: x.op.op.String(), Model: x.model.ID, Stream: x.head.Stream, Body: int64(len(x.body)),
 		Class: x.class.String(), Home: t.HomeName, Client: string(x.facts.Client), User: string(x.facts.UserCountry), Purpose: cut(x.facts.Purpose, 64),
-		Rules: x.verdict.Rules, Revision: x.verdict.Revision, Mode: x.verdict.Audit.String(),
+		Rules: x.verdict.Rules, Revision: x.verdict.Revision, Mode: x.verdict.Audit,
 		EdgeRegion: string(s.cfg.Region), EdgeCountry: string(x.snapshot.Regions[s.cfg.Region].Country), Trace: x.outcome.Traceparent,
 	}
 	h := s.hasher(x)
