@@ -140,7 +140,8 @@ type SetNodeState struct{ ID, State string }
 // RevokeNode ends a node's identity for good: every unexpired certificate of it is revoked.
 type RevokeNode struct{ ID string }
 
-func newBody(k Kind) Body {
+// Body returns an empty body of kind k, nil when there is no such kind.
+func (k Kind) Body() Body {
 	switch k {
 	case KindInit:
 		return &Init{}

@@ -128,7 +128,7 @@ func Decode(b []byte) (Command, error) {
 	if len(b) < 3 || len(b) > MaxSize {
 		return Command{}, fmt.Errorf("decode command: %w: %d bytes", errCorrupt, len(b))
 	}
-	body := newBody(Kind(b[0]))
+	body := Kind(b[0]).Body()
 	if body == nil {
 		return Command{}, fmt.Errorf("decode command: %w %d: run a newer build on this coordinator", ErrUnknownKind, b[0])
 	}

@@ -69,7 +69,7 @@ func fill(v reflect.Value, n *int) {
 
 func filled(k Kind) Command {
 	n := int(k) * 100
-	c := Command{Body: newBody(k)}
+	c := Command{Body: k.Body()}
 	fill(reflect.ValueOf(&c.Idempotency).Elem(), &n)
 	fill(reflect.ValueOf(c.Body).Elem(), &n)
 	c.Time, c.Actor, c.Match = 1_795_305_600_000_000_000, "admin", Match{Version: 9, Absent: true}
@@ -81,7 +81,7 @@ func TestEveryKindRoundTrips(t *testing.T) {
 		t.Run(k.String(), func(t *testing.T) {
 			c := filled(k)
 			if c.Kind() != k {
-				t.Fatalf("newBody(%d) makes a body of kind %d", k, c.Kind())
+				t.Fatalf("kind %d makes a body of kind %d", k, c.Kind())
 			}
 			b, err := Encode(c)
 			if err != nil {

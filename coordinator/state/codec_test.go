@@ -10,7 +10,13 @@ import (
 	"github.com/causeway-mesh/causeway/coordinator/command"
 )
 
-func encode(t testing.TB, s *State) []byte {
+// testingT is testing.T or rapid.T.
+type testingT interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func encode(t testingT, s *State) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := s.Encode(&b); err != nil {
@@ -19,7 +25,7 @@ func encode(t testing.TB, s *State) []byte {
 	return b.Bytes()
 }
 
-func reload(t testing.TB, s *State) *State {
+func reload(t testingT, s *State) *State {
 	t.Helper()
 	out, err := Decode(bytes.NewReader(encode(t, s)))
 	if err != nil {
