@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/hex"
 	"net/http"
 	"sync"
@@ -121,26 +122,26 @@ func (s *Server) describe() Member {
 	}
 }
 
-// survey asks every member how far it is. One that does not answer is offline, not an error.
-func (s *Server) survey(c *call) ([]Member, *Problem) {
-	ms, err := s.cfg.Consensus.Members(c.ctx)
+// Survey asks every member how far it is. One that does not answer is offline, not an error.
+func (s *Server) Survey(ctx context.Context) ([]Member, error) {
+	ms, err := s.cfg.Consensus.Members(ctx)
 	if err != nil {
-		return nil, asProblem(err)
+		return nil, err
 	}
 	out := make([]Member, len(ms))
 	var wg sync.WaitGroup
 	for i, m := range ms {
-		wg.Go(func() { out[i] = s.probe(c, m) })
+		wg.Go(func() { out[i] = s.probe(ctx, m) })
 	}
 	wg.Wait()
 	return out, nil
 }
 
-func (s *Server) probe(c *call, m consensus.Member) Member {
+func (s *Server) probe(ctx context.Context, m consensus.Member) Member {
 	var got Member
 	if m.ID == s.cfg.Self {
 		got = s.describe()
-	} else if err := s.ask(c, m.Addr, "/v1/cluster/self", &got); err != nil || got.ID != m.ID {
+	} else if err := s.ask(ctx, m.Addr, "/v1/cluster/self", &got); err != nil || got.ID != m.ID {
 		got = Member{}
 	}
 	got.ID, got.Addr, got.Voter, got.Leader = m.ID, m.Addr, m.Voter, m.Leader
@@ -148,17 +149,17 @@ func (s *Server) probe(c *call, m consensus.Member) Member {
 }
 
 func (s *Server) members(c *call) *Problem {
-	ms, p := s.survey(c)
-	if p != nil {
-		return p
+	ms, err := s.Survey(c.ctx)
+	if err != nil {
+		return asProblem(err)
 	}
 	return s.reply(c, http.StatusOK, list[Member]{Items: ms})
 }
 
 func (s *Server) member(c *call) *Problem {
-	ms, p := s.survey(c)
-	if p != nil {
-		return p
+	ms, err := s.Survey(c.ctx)
+	if err != nil {
+		return asProblem(err)
 	}
 	for _, m := range ms {
 		if m.ID == c.id {

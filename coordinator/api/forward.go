@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -166,13 +167,15 @@ func ErrNotSent(err error) bool {
 	return errors.As(err, &n)
 }
 
-// ask has another coordinator answer a GET, as this coordinator.
-func (s *Server) ask(c *call, addr, path string, into any) error {
+// ask has another coordinator answer a GET, as this coordinator. One that hangs is given 2 s.
+func (s *Server) ask(ctx context.Context, addr, path string, into any) error {
 	if s.cfg.Peers == nil {
 		return errors.New("no way to other coordinators")
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	u := url.URL{Scheme: "https", Host: addr, Path: path}
-	req, err := http.NewRequestWithContext(c.ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return fmt.Errorf("ask coordinator %s: %w", addr, err)
 	}

@@ -143,6 +143,9 @@ func (s *Server) handle(c *call) *Problem {
 			return problem("forbidden", "%s %s is for %s; %s is %s", e.method, e.path, e.who, c.who.actor, c.who.role)
 		}
 	}
+	if e.path == "/v1/cluster/join" && c.r.TLS == nil && !c.forwarded {
+		return problem("forbidden", "a join token is only taken over TLS")
+	}
 	wait, p := waitOf(c.r)
 	if p != nil {
 		return p

@@ -401,6 +401,14 @@ func (n *Node) Promote(ctx context.Context, id string) error {
 	return n.change(ctx, "promote member "+id, func() raft.Future { return n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(m.Addr), 0, 0) })
 }
 
+// Readdress notes a voter's new Raft address.
+func (n *Node) Readdress(ctx context.Context, id, addr string) error {
+	return n.change(ctx, "readdress member "+id, func() raft.Future { return n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(addr), 0, 0) })
+}
+
+// Addr is the address at which the other members reach this one.
+func (n *Node) Addr() string { return n.cfg.Transport.LocalAddr() }
+
 // Demote takes a member's vote away.
 func (n *Node) Demote(ctx context.Context, id string) error {
 	if _, err := n.member(ctx, id); err != nil {

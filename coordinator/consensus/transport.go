@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/rs/zerolog"
 )
 
 // Transport carries Raft's messages between members, and can be fenced: cut off from all of them at
@@ -38,7 +38,7 @@ type StreamConfig struct {
 	Advertise string                                                   // host:port for the others; "" = the listener's
 	Dial      func(ctx context.Context, addr string) (net.Conn, error) // returns after the handshake
 	Timeout   time.Duration                                            // per message; 0 = 2 s
-	Log       io.Writer
+	Log       zerolog.Logger
 }
 
 // NewStreamTransport runs Raft over a listener and a dialer.
@@ -52,11 +52,8 @@ func NewStreamTransport(cfg StreamConfig) (Transport, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 2 * time.Second
 	}
-	if cfg.Log == nil {
-		cfg.Log = io.Discard
-	}
 	l := &layer{cfg: cfg, conns: make(map[net.Conn]struct{})}
-	t := raft.NewNetworkTransport(l, 3, cfg.Timeout, cfg.Log)
+	t := raft.NewNetworkTransport(l, 3, cfg.Timeout, logWriter{cfg.Log})
 	return &streamTransport{NetworkTransport: t, layer: l}, nil
 }
 
