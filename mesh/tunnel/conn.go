@@ -1,6 +1,8 @@
 package tunnel
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,28 +34,37 @@ type conn struct {
 
 // clientLane is a QUIC stream that carries one exchange after another, on the edge's side.
 type clientLane struct {
-	c      *conn
-	str    *quic.Stream
-	rd     reader
-	reused bool
+	c   *conn
+	str *quic.Stream
+	rd  reader
 }
 
-// lane takes an unused stream or opens one. It never blocks: at the peer's stream limit it fails.
-func (c *conn) lane() (*clientLane, error) {
+var errLimit = errors.New("the exit's limit of open streams is reached")
+
+// open takes an unused stream or opens one, for an exchange that was counted in. It never blocks: at the
+// peer's stream limit it fails.
+func (c *conn) open(ctx context.Context) (*Stream, error) {
 	c.mu.Lock()
+	var l *clientLane
 	if n := len(c.idle); n > 0 {
-		l := c.idle[n-1]
-		c.idle = c.idle[:n-1]
-		c.mu.Unlock()
-		l.reused = true
-		return l, nil
+		l, c.idle = c.idle[n-1], c.idle[:n-1]
 	}
 	c.mu.Unlock()
-	str, err := c.q.OpenStream()
-	if err != nil {
-		return nil, err
+	if l == nil {
+		str, err := c.q.OpenStream()
+		if err != nil {
+			c.live.Add(-1)
+			if _, ok := errors.AsType[*quic.StreamLimitReachedError](err); ok {
+				return nil, errLimit
+			}
+			c.dead.Store(true)
+			return nil, err
+		}
+		l = &clientLane{c: c, str: str, rd: reader{str: str}}
 	}
-	return &clientLane{c: c, str: str, rd: reader{str: str}}, nil
+	s := &Stream{lane: l, ctx: ctx}
+	s.stop = context.AfterFunc(ctx, s.expire)
+	return s, nil
 }
 
 // put takes a stream back whose exchange ended cleanly.
@@ -120,6 +131,7 @@ type watch struct {
 	heard   time.Time // when that number last grew
 	pinged  time.Time // first ping since then; zero = none
 	pings   int
+	gone    bool // the monitor has given it up
 }
 
 // Limits of the monitor. QUIC repeats an unanswered ping by itself, so that a few are enough.

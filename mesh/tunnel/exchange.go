@@ -150,7 +150,7 @@ func (x *Exchange) Finish(t Trailer) error {
 	x.finished = true
 	if closing {
 		x.ln.dead = true
-		x.ln.str.CancelRead(resetNotSent)
+		x.ln.str.CancelRead(resetEnough)
 		return x.ln.str.Close()
 	}
 	return nil

@@ -74,6 +74,9 @@ func (ps *peerState) maintain(now time.Time) (busy, drop bool) {
 		first := i == 0 || i == cfg.InteractiveConns // the others come on demand
 		want := ps.warm && first || s.c != nil
 		bad := s.c == nil || !s.c.usable() || now.Sub(s.c.born) > cfg.MaxAge
+		if s.c != nil && s.c.drained.Load() && s.next.IsZero() {
+			s.next = now.Add(backoffMax) // it will refuse a while longer
+		}
 		if want && bad {
 			ps.dial(now, s)
 		}
@@ -81,7 +84,7 @@ func (ps *peerState) maintain(now time.Time) (busy, drop bool) {
 	}
 	for _, c := range ps.retired {
 		busy = ps.check(now, c) || busy
-		if c.live.Load() == 0 {
+		if c.live.Load() == 0 && c.dead.CompareAndSwap(false, true) {
 			ps.p.spawn(func() { c.close(closeRetired, "replaced") })
 		}
 	}
@@ -114,14 +117,16 @@ func (ps *peerState) check(now time.Time, c *conn) (busy bool) {
 	case ping:
 		// At most maxPings wait in QUIC's queue of 32, so that this never blocks; an error means that the
 		// connection has just ended, which is noticed elsewhere.
-		_ = c.q.SendDatagram([]byte{0})
+		_ = c.q.SendDatagram(make([]byte, pingSize))
 	case silent:
 		if !c.silent.Load() {
 			cfg.Log.Warn().Str("exit", string(ps.node)).Dur("waited", now.Sub(c.watch.pinged)).Msg("exit does not answer")
 			c.suspect()
 		}
 	case gone:
+		c.watch.gone = true // under ps.mu, as lost reads it
 		c.dead.Store(true)
+		c.suspect()
 		ps.p.spawn(func() { c.close(closeDead, "no answer") })
 	}
 	return busy

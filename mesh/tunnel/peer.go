@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -98,7 +99,7 @@ func (ps *peerState) silent() (why error) {
 	for i := range ps.slots {
 		c := ps.slots[i].c
 		switch {
-		case c == nil:
+		case c == nil || c.dead.Load():
 			continue
 		case c.usable():
 			return nil
@@ -111,14 +112,16 @@ func (ps *peerState) silent() (why error) {
 	return why
 }
 
-// connect waits for the first connection, at most the pool's connect budget. It fails at once while the last
-// dial's failure is fresh.
+// connect waits for the first connection, at most the pool's connect budget. After a failed dial, or when the
+// last connection died, it only sees to it that a dial is under way and fails at once: a request that could
+// go elsewhere must not wait for an exit that may be gone.
 func (ps *peerState) connect(ctx context.Context) error {
 	now := time.Now()
 	ps.mu.Lock()
 	s := &ps.slots[0]
-	if s.dialing == nil && !ps.dial(now, s) {
-		err := s.err
+	started := s.dialing != nil || ps.dial(now, s)
+	if !started || s.fails > 0 {
+		err := cmp.Or(s.err, errConnect)
 		ps.mu.Unlock()
 		return err
 	}
@@ -188,8 +191,15 @@ func (ps *peerState) lost(c *conn) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for i := range ps.slots {
-		if ps.slots[i].c == c {
-			ps.slots[i].c = nil
+		if s := &ps.slots[i]; s.c == c {
+			s.c = nil
+			if c.watch.gone {
+				s.fails, s.err = 1, errSilent
+			}
+			if time.Since(c.born) < time.Second { // it answers, but does not stay: not a reason to dial in a loop
+				s.fails++
+				s.err, s.next = cause, time.Now().Add(ps.p.jitter(min(backoffMin<<min(s.fails-1, 10), backoffMax)))
+			}
 			ps.p.cfg.Log.Info().Str("exit", string(ps.node)).AnErr("cause", cause).Msg("exit connection ended")
 		}
 	}

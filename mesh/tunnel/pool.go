@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/quic-go/quic-go"
 	"github.com/rs/zerolog"
 
 	"github.com/causeway-mesh/causeway/mesh/identity"
@@ -128,39 +127,37 @@ func (p *Pool) Open(ctx context.Context, t Target, req Request, body io.Reader) 
 	if err != nil {
 		return nil, fault.New(fault.HeaderTooLarge, "the request's headers are too large for the mesh").With(err)
 	}
-	read := false // the body's reader was touched
-	for try := 0; ; try++ {
+	inline := min(req.BodyLen, int64(cap(frame)-len(frame)))
+	first := frame[:len(frame)+int(inline)]
+	if inline > 0 {
+		if _, err := io.ReadFull(body, first[len(frame):]); err != nil {
+			return nil, fault.New(fault.Internal, "the request's body broke off").With(errBody{err})
+		}
+	}
+	for try := 1; ; try++ {
 		c, err := p.acquire(ctx, t, req.BodyLen > p.cfg.BulkThreshold)
 		if err != nil {
 			return nil, err
 		}
-		l, err := c.lane()
-		if err != nil {
-			c.live.Add(-1)
-			return nil, unreachable(t.Node, err)
+		s, err := c.open(ctx)
+		if err == nil {
+			err = s.send(first, body, req.BodyLen-inline)
 		}
-		reused := l.reused
-		s := &Stream{lane: l, ctx: ctx}
-		s.stop = context.AfterFunc(ctx, s.expire)
-		err = s.send(frame, body, req.BodyLen)
-		read = read || req.BodyLen > 0
 		if err == nil {
 			return s, nil
 		}
-		if be, ok := errors.AsType[errBody](err); ok {
-			s.Cancel()
-			return nil, fault.New(fault.Internal, "the request's body broke off").With(be)
+		f, final := s.refused(t, err)
+		switch {
+		case f == nil:
+			return s, nil
+		case final || try == maxTries:
+			return nil, f
 		}
-		if se, ok := errors.AsType[*quic.StreamError](err); ok && se.Remote && phaseOf(se.ErrorCode) != fault.NotSent {
-			return s, nil // the exit has answered before it read all: its reply says why
-		}
-		err = s.broke(err)
-		if f := fault.As(err); f.Kind != fault.ExitUnreachable || !reused || read || try >= maxIdleLanes {
-			return nil, err
-		}
-		// The unused stream was stale; nothing of the request has been used up.
 	}
 }
+
+// maxTries bounds how many connections Open tries that turn out to have just ended.
+const maxTries = 3
 
 // acquire finds a usable connection, and counts the exchange in.
 func (p *Pool) acquire(ctx context.Context, t Target, bulk bool) (*conn, error) {
@@ -169,7 +166,7 @@ func (p *Pool) acquire(ctx context.Context, t Target, bulk bool) (*conn, error) 
 	}
 	ps := p.peer(t)
 	if ps == nil {
-		return nil, unreachable(t.Node, net0)
+		return nil, unreachable(t.Node, errPoolClosed)
 	}
 	now := time.Now()
 	if c := ps.pick(now, bulk); c != nil {
@@ -190,7 +187,7 @@ func (p *Pool) acquire(ctx context.Context, t Target, bulk bool) (*conn, error) 
 	return nil, unreachable(t.Node, errSilent)
 }
 
-var net0 = errors.New("the pool is closed")
+var errPoolClosed = errors.New("the pool is closed")
 
 func gaveUp(err error) *fault.Error {
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -137,12 +137,30 @@ wait:
 		conns = append(conns, c)
 	}
 	s.mu.Unlock()
+	if err == nil {
+		linger(ctx, conns)
+	}
 	var wg sync.WaitGroup
 	for _, c := range conns {
 		wg.Go(func() { _ = c.CloseWithError(code, "drained") })
 	}
 	wg.Wait()
 	return err
+}
+
+// linger waits until what was written last has arrived, lost packets included: closing a QUIC connection
+// drops what is still on its way.
+func linger(ctx context.Context, conns []*quic.Conn) {
+	wait := 0 * time.Second
+	for _, c := range conns {
+		wait = max(wait, 100*time.Millisecond+4*c.ConnectionStats().SmoothedRTT)
+	}
+	t := time.NewTimer(min(wait, time.Second))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // begin counts a request in, or says with which code to refuse it. The order (count, then look) makes sure

@@ -25,6 +25,7 @@ type Stream struct {
 	left    int    // bytes of the current data frame that have not come out
 	chunk   []byte // rest of a chunk that Read handed out in part
 	sentAll bool
+	began   bool // the body's reader was touched by sendRest
 	head    bool // reply parsed
 	data    bool // content came back
 	ended   bool // trailer parsed
@@ -145,7 +146,10 @@ func (s *Stream) Trailer() (Trailer, bool) { return s.tail, s.ended }
 
 // Cancel gives the request up in both directions; the exit learns of it at once. It is idempotent, and does
 // nothing after the end.
-func (s *Stream) Cancel() { s.cut(resetCanceled) }
+func (s *Stream) Cancel() {
+	s.stop()
+	s.cut(resetCanceled)
+}
 
 // expire is Cancel on behalf of the context.
 func (s *Stream) expire() {
@@ -251,32 +255,44 @@ func (s *Stream) broke(err error) error {
 	return s.err
 }
 
-// send writes the request. first holds the frame and room for the body's beginning.
-func (s *Stream) send(first []byte, body io.Reader, n int64) error {
-	inline := int(min(n, int64(cap(first)-len(first))))
-	if inline > 0 {
-		at := len(first)
-		first = first[:at+inline]
-		if _, err := io.ReadFull(body, first[at:]); err != nil {
-			return errBody{err}
-		}
-	}
-	rest := n - int64(inline)
-	if rest > 0 && !s.lane.c.writing(s, true) {
-		return errSilent
-	}
-	_, err := s.lane.str.Write(first)
-	if rest == 0 || err != nil {
-		if rest > 0 {
-			s.lane.c.writing(s, false)
-		}
+// send writes the request: first holds the frame and the beginning of the body, of which rest bytes follow.
+func (s *Stream) send(first []byte, body io.Reader, rest int64) error {
+	if rest == 0 {
+		_, err := s.lane.str.Write(first)
 		s.sentAll = err == nil
 		return err
 	}
+	if !s.lane.c.writing(s, true) {
+		return errSilent
+	}
 	defer s.lane.c.writing(s, false)
-	err = s.sendRest(body, rest)
+	if _, err := s.lane.str.Write(first); err != nil {
+		return err
+	}
+	s.began = true
+	err := s.sendRest(body, rest)
 	s.sentAll = err == nil
 	return err
+}
+
+// refused judges an error of open or send. A nil fault means that the exit has answered before it read all,
+// and its answer can be read; final means that another connection would not help or that the body's reader
+// has been used.
+func (s *Stream) refused(t Target, err error) (f *fault.Error, final bool) {
+	if s == nil {
+		return unreachable(t.Node, err), errors.Is(err, errLimit)
+	}
+	if be, ok := errors.AsType[errBody](err); ok {
+		s.Cancel()
+		return fault.New(fault.Internal, "the request's body broke off").With(be), true
+	}
+	se, ok := errors.AsType[*quic.StreamError](err)
+	remote := ok && se.Remote
+	if remote && phaseOf(se.ErrorCode) != fault.NotSent {
+		return nil, false
+	}
+	f = fault.As(s.broke(err))
+	return f, remote || s.began || f.Kind != fault.ExitUnreachable
 }
 
 func (s *Stream) sendRest(body io.Reader, rest int64) error {

@@ -22,13 +22,17 @@ const ALPN = "causeway/1"
 //
 // The next request may follow as soon as the trailer has come, unless the trailer says that the exit closes
 // the stream. Either side gives up on an exchange by resetting both directions; the stream is then gone.
-// FIN from the edge between exchanges ends the stream. Liveness pings are one-byte QUIC datagrams, ignored by
+// FIN from the edge between exchanges ends the stream. Liveness pings are QUIC datagrams of pingSize zeros, ignored by
 // the receiver: QUIC's acknowledgement is the answer.
 //
 // Every frame begins with 4 bytes: type (1), payload length (3, big endian). Integers below are uvarints
 // (encoding/binary) unless a size is given; a string is its length and its bytes; durations are microseconds.
 const (
 	frameHeader = 4
+
+	// pingSize makes a ping large enough for a restarted exit to answer it with a stateless reset, which
+	// must be smaller than what it answers (RFC 9000, 10.3.3).
+	pingSize = 40
 
 	// frameRequest: id [16], attempt [1], flags [1], op [1], class [1], timeout, body length, view index,
 	// tenant, provider, dialect, model, method, path, raw query, traceparent,
@@ -76,6 +80,7 @@ const (
 	resetBusy     quic.StreamErrorCode = 0x105 // not sent: the exit is at its limit of concurrent requests
 	resetProtocol quic.StreamErrorCode = 0x106 // what came is not this protocol
 	resetDeadline quic.StreamErrorCode = 0x107 // edge to exit: the request's deadline passed
+	resetEnough   quic.StreamErrorCode = 0x108 // exit to edge: the answer is on its way, the rest of the body is not wanted
 )
 
 // Close codes of whole connections.
