@@ -15,7 +15,6 @@ import (
 type chatTap struct {
 	usage llm.Usage
 	has   bool
-	began bool // content has been seen
 	fault *fault.Error
 }
 
@@ -27,7 +26,6 @@ var (
 	// how nearly every content chunk looks
 	deltaText = []byte(`"delta":{"content":"`)
 	deltaCall = []byte(`"delta":{"tool_calls":[{`)
-	deltaOpen = []byte(`"delta":{"`)
 )
 
 var chunkNames = []string{"choices", "usage", "error", "moderation"}
@@ -50,19 +48,16 @@ func (t *chatTap) Event(_ string, data []byte) dialect.Note {
 	at := bytes.Index(data, keyUsage)
 	nothing := at < 0 || bytes.HasPrefix(data[at:], nullUsage)
 	if nothing && !bytes.Contains(data, keyError) {
-		if t.isContent(data) {
-			t.began = true
+		if plainContent(data) {
 			return dialect.NoteContent
 		}
-		return t.choices(data)
+		return choicesNote(data)
 	}
 	return t.look(data)
 }
 
-func (t *chatTap) isContent(data []byte) bool {
-	if t.began {
-		return bytes.Contains(data, deltaOpen)
-	}
+// plainContent recognises the usual content chunk by its bytes.
+func plainContent(data []byte) bool {
 	if i := bytes.Index(data, deltaText); i >= 0 {
 		i += len(deltaText)
 		return i < len(data) && data[i] != '"'
@@ -87,7 +82,7 @@ func (t *chatTap) look(data []byte) dialect.Note {
 	if ok && usageOnly(data, at[:]) {
 		return dialect.NoteUsageOnly
 	}
-	return t.choices(data)
+	return choicesNote(data)
 }
 
 // usageOnly tells the extra chunk of include_usage: no choices, and nothing else of interest.
@@ -96,9 +91,9 @@ func usageOnly(data []byte, at []splice.Span) bool {
 	return len(c) > 0 && c[0] == '[' && !dialect.Filled(c) && !dialect.Filled(at[chunkModeration].Of(data))
 }
 
-// choices decides whether a chunk has content: any member of a delta that says something, but the
+// choicesNote decides whether a chunk has content: any member of a delta that says something, but the
 // role. Unknown members count, so that new kinds of content are not replayed by mistake.
-func (t *chatTap) choices(data []byte) dialect.Note {
+func choicesNote(data []byte) dialect.Note {
 	var at [1]splice.Span
 	if !dialect.Find(data, chunkNames[:1], at[:]) {
 		return dialect.NoteContent
@@ -109,12 +104,10 @@ func (t *chatTap) choices(data []byte) dialect.Note {
 			continue
 		}
 		if dialect.Filled(d[1].Of(c.Value)) || dialect.Filled(d[2].Of(c.Value)) {
-			t.began = true
 			return dialect.NoteContent
 		}
 		for m := dialect.Walk(d[0].Of(c.Value)); m.Next(); {
 			if string(m.Name) != "role" && dialect.Filled(m.Value) {
-				t.began = true
 				return dialect.NoteContent
 			}
 		}
