@@ -30,7 +30,7 @@ var models = [...]string{
 	"claude-3-5-haiku-20241022", "claude-3-7-sonnet-20250219", "claude-sonnet-4-5", "claude-haiku-4-5",
 	"claude-opus-4-5", "claude-opus-4-6", "claude-sonnet-4-6", "claude-opus-4-7",
 	"gemini-2.0-flash", "gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-flash-preview", "gemini-3-pro-preview",
-	"gemini-3.5-flash", "gemini-3.6-flash",
+	"gemini-3.5-flash", "gemini-3.6-flash", "gemini-flash-latest",
 	"text-embedding-ada-002", "text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001", "text-embedding-004",
 	// The fake provider's own.
 	"fake", "fake-small", "fake-large", "fake-embed",

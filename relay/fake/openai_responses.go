@@ -2,7 +2,6 @@ package fake
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,6 +11,7 @@ import (
 type responsesRequest struct {
 	prompt
 	stream, plain, parallel      bool
+	sealed                       bool // wants encrypted reasoning back
 	model_, input                bool
 	instructions, tools_, choice jsontext.Value
 	metadata, format, previous   jsontext.Value
@@ -56,217 +56,6 @@ func (x *exchange) responses() *problem {
 	return nil
 }
 
-func (q *responsesRequest) fail(p *problem) {
-	if q.bad == nil {
-		q.bad = p
-	}
-}
-
-func (q *responsesRequest) member(r *reader, key []byte) {
-	switch string(key) {
-	case "model":
-		q.model, q.model_ = r.str(), true
-	case "input":
-		q.input = true
-		if r.kind() == jsontext.KindString {
-			q.say("user", r.str())
-			return
-		}
-		r.array(func(i int) { q.item(r, "input["+strconv.Itoa(i)+"]") })
-	case "instructions":
-		if q.instructions = r.raw(); q.instructions.Kind() == jsontext.KindString {
-			text, _ := jsontext.AppendUnquote(nil, q.instructions)
-			q.say("system", string(text))
-		}
-	case "stream":
-		q.stream = r.bool()
-	case "stream_options":
-		r.object(func(key []byte) {
-			if string(key) != "include_obfuscation" {
-				r.unknown(key)
-				return
-			}
-			q.plain = !r.bool()
-		})
-	case "tools":
-		q.tools_ = r.raw()
-		walkArray(q.tools_, func(r *reader) { q.prompt.tools = append(q.prompt.tools, flatTool(r)) })
-	case "tool_choice":
-		q.choice = r.raw()
-		walkValue(q.choice, q.toolChoice)
-	case "parallel_tool_calls":
-		q.parallel = r.bool()
-		q.single = !q.parallel
-	case "max_output_tokens":
-		q.max = r.optInt()
-	case "temperature":
-		q.temperature = r.optFloat()
-	case "top_p":
-		q.topP = r.optFloat()
-	case "reasoning":
-		r.object(func(key []byte) {
-			switch string(key) {
-			case "effort":
-				q.effort = r.str()
-			case "summary":
-				q.summary = r.str()
-			default:
-				r.skip()
-			}
-		})
-	case "text":
-		r.object(func(key []byte) {
-			switch string(key) {
-			case "format":
-				q.format = r.raw()
-				walk(q.format, func(r *reader, key []byte) {
-					switch string(key) {
-					case "type":
-						q.json = r.str() != "text"
-					case "schema":
-						q.schema = r.raw()
-					default:
-						r.skip()
-					}
-				})
-			case "verbosity":
-				q.verbosity = r.str()
-			default:
-				r.unknown(key)
-			}
-		})
-	case "metadata":
-		q.metadata = r.raw()
-	case "user":
-		q.user = r.str()
-	case "store":
-		if !r.bool() {
-			q.store = "false"
-		}
-	case "previous_response_id":
-		if q.previous = r.raw(); q.previous.Kind() == jsontext.KindString {
-			q.fail(badParam("previous_response_id", "previous_response_not_found", "Previous response with id %s not found.", clip(string(q.previous), 100)))
-		}
-	case "background", "context_management", "conversation", "include", "max_tool_calls", "moderation", "prompt", "prompt_cache_key",
-		"prompt_cache_options", "prompt_cache_retention", "safety_identifier", "service_tier", "top_logprobs", "truncation":
-		r.skip()
-	default:
-		r.unknown(key)
-	}
-}
-
-// walkArray and walkValue read what was kept raw.
-func walkArray(v jsontext.Value, f func(r *reader)) {
-	walkValue(v, func(r *reader) { r.array(func(int) { f(r) }) })
-}
-
-func walkValue(v jsontext.Value, f func(r *reader)) {
-	if len(v) > 0 {
-		_ = readObject(append(append([]byte(`{"v":`), v...), '}'), func(r *reader, _ []byte) { f(r) })
-	}
-}
-
-func flatTool(r *reader) (t tool) {
-	r.object(func(key []byte) {
-		switch string(key) {
-		case "name":
-			t.name = r.str()
-		case "parameters":
-			t.schema = r.raw()
-		default:
-			r.skip()
-		}
-	})
-	return t
-}
-
-func (q *responsesRequest) item(r *reader, at string) {
-	typ, role, text, callID, output := "", "", "", "", ""
-	q.tokens += 4
-	r.object(func(key []byte) {
-		switch string(key) {
-		case "type":
-			typ = r.str()
-		case "role":
-			role = r.str()
-		case "content":
-			if r.kind() == jsontext.KindString {
-				text = r.str()
-				return
-			}
-			r.array(func(j int) {
-				text += q.part(r, q.fail, at+".content["+strconv.Itoa(j)+"]", "input_text")
-			})
-		case "call_id":
-			callID = r.str()
-		case "arguments", "name", "input":
-			q.say("assistant", r.str())
-		case "output":
-			if r.kind() == jsontext.KindString {
-				output = r.str()
-				return
-			}
-			r.array(func(j int) { output += q.part(r, q.fail, at+".output["+strconv.Itoa(j)+"]", "input_text") })
-		default:
-			r.skip()
-		}
-	})
-	if r.err != nil {
-		return
-	}
-	switch typ {
-	case "", "message":
-		switch role {
-		case "user", "system", "developer", "assistant":
-			q.say(role, text)
-		case "":
-			q.fail(badParam(at, "missing_required_parameter", "Missing required parameter: '%s.role'.", at))
-		default:
-			q.fail(badParam(at, "invalid_value", "Invalid value: '%s'. Supported values are: 'assistant', 'system', 'developer', and 'user'.", clip(role, 40)))
-		}
-	case "function_call", "custom_tool_call":
-		q.open = append(q.open, callID)
-	case "function_call_output", "custom_tool_call_output":
-		i := slices.Index(q.open, callID)
-		if i < 0 {
-			q.fail(badParam("input", "", "No tool call found for function call output with call_id %s.", clip(callID, 100)))
-			return
-		}
-		q.open = slices.Delete(q.open, i, i+1)
-		q.answer(output)
-	}
-}
-
-func (q *responsesRequest) check() *problem {
-	switch {
-	case !q.model_ || q.model == "":
-		return badParam("model", "missing_required_parameter", "Missing required parameter: 'model'.")
-	case q.bad != nil:
-		return q.bad
-	case !q.input:
-		return badParam("input", "missing_required_parameter", "Missing required parameter: 'input'.")
-	case len(q.open) > 0:
-		return badParam("input", "", "No tool output found for function call %s.", clip(q.open[0], 100))
-	case q.max != nil && *q.max < 16:
-		return badParam("max_output_tokens", "integer_below_min_value", "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got %d instead.", *q.max)
-	case q.temperature != nil && reasons(q.model) && *q.temperature != 1:
-		return badParam("temperature", "unsupported_parameter", "Unsupported parameter: 'temperature' is not supported with this model.")
-	}
-	for i, t := range q.prompt.tools {
-		if t.name == "" && len(t.schema) == 0 {
-			continue // hosted tools have no name
-		}
-		if p := toolName(t.name, "tools["+strconv.Itoa(i)+"].name"); p != nil {
-			return p
-		}
-	}
-	if q.max != nil {
-		q.prompt.max = *q.max
-	}
-	q.think = q.summary != ""
-	return ranges(q.temperature, q.topP)
-}
-
 // responsesWriter builds the answer's items, one event at a time; the unary form drops the events.
 type responsesWriter struct {
 	x    *exchange
@@ -274,6 +63,7 @@ type responsesWriter struct {
 	s    *script
 	id   string
 	b    []byte
+	tail []byte   // members that sort after sequence_number
 	n    int      // sequence_number
 	out  int      // output_index
 	done [][]byte // finished items
@@ -305,7 +95,9 @@ func (w *responsesWriter) open(name string) []byte {
 }
 
 func (w *responsesWriter) close() []byte {
-	w.b = append(strconv.AppendInt(append(w.b, `,"sequence_number":`...), int64(w.n), 10), "}\n\n"...)
+	w.b = strconv.AppendInt(append(w.b, `,"sequence_number":`...), int64(w.n), 10)
+	w.b = append(append(w.b, w.tail...), "}\n\n"...)
+	w.tail = w.tail[:0]
 	w.n++
 	return w.b
 }
@@ -339,22 +131,26 @@ func (w *responsesWriter) build(emit func([]byte)) {
 	}
 	if len(s.thoughts) > 0 {
 		id := s.rng.hex("rs_", 50)
-		item("response.output_item.added", reasoningItem(id, ""))
+		sealed := ""
+		if w.q.sealed {
+			sealed = s.rng.id("gAAAAAfake", 190)
+		}
+		item("response.output_item.added", reasoningItem(id, sealed, ""))
 		summary := func(name, field, value string) {
 			event(name, func() {
 				if field == "delta" {
 					w.b = appendString(append(w.b, `,"delta":`...), value)
 				}
-				w.at(id)
+				w.b = appendString(append(w.b, `,"item_id":`...), id)
 				if field == "delta" {
 					w.obfuscate(value)
 				}
-				w.b = append(w.b, `,"summary_index":0`...)
-				switch field {
-				case "part":
+				w.index()
+				if field == "part" {
 					w.b = append(appendString(append(w.b, `,"part":{"type":"summary_text","text":`...), value), '}')
-				case "text":
-					w.b = appendString(append(w.b, `,"text":`...), value)
+				}
+				if w.tail = append(w.tail, `,"summary_index":0`...); field == "text" {
+					w.tail = appendString(append(w.tail, `,"text":`...), value)
 				}
 			})
 		}
@@ -365,7 +161,7 @@ func (w *responsesWriter) build(emit func([]byte)) {
 		}
 		summary("response.reasoning_summary_text.done", "text", s.thought())
 		summary("response.reasoning_summary_part.done", "part", s.thought())
-		w.finish(item, reasoningItem(id, s.thought()))
+		w.finish(item, reasoningItem(id, sealed, s.thought()))
 	}
 	for _, c := range s.calls {
 		id, callID := s.rng.hex("fc_", 50), s.rng.id("call_", 24)
@@ -413,7 +209,7 @@ func (w *responsesWriter) build(emit func([]byte)) {
 		w.b = appendString(append(w.b, `,"content_index":0,"item_id":`...), id)
 		w.b = append(w.b, `,"logprobs":[]`...)
 		w.index()
-		w.b = appendString(append(w.b, `,"text":`...), text)
+		w.tail = appendString(append(w.tail, `,"text":`...), text)
 	})
 	part("response.content_part.done", text)
 	status := "completed"
@@ -449,8 +245,12 @@ func callItem(id, callID, name, args, status string) []byte {
 	return append(appendString(append(b, `,"name":`...), name), '}')
 }
 
-func reasoningItem(id, summary string) []byte {
-	b := append(appendString([]byte(`{"id":`), id), `,"type":"reasoning","summary":[`...)
+func reasoningItem(id, sealed, summary string) []byte {
+	b := append(appendString([]byte(`{"id":`), id), `,"type":"reasoning","content":[]`...)
+	if sealed != "" {
+		b = appendString(append(b, `,"encrypted_content":`...), sealed)
+	}
+	b = append(b, `,"summary":[`...)
 	if summary != "" {
 		b = append(appendString(append(b, `{"type":"summary_text","text":`...), summary), '}')
 	}
@@ -462,7 +262,11 @@ func (w *responsesWriter) object(b []byte, status string) []byte {
 	q, ended := w.q, status != "in_progress"
 	b = appendString(append(b, `{"id":`...), w.id)
 	b = strconv.AppendInt(append(b, `,"object":"response","created_at":`...), fakeEpoch, 10)
-	b = append(append(append(b, `,"status":"`...), status...), `","background":false,"completed_at":`...)
+	b = append(append(append(b, `,"status":"`...), status...), `","background":false`...)
+	if ended && !q.stream {
+		b = append(b, `,"billing":{"payer":"developer"}`...)
+	}
+	b = append(b, `,"completed_at":`...)
 	if status == "completed" {
 		b = strconv.AppendInt(b, fakeEpoch+1, 10)
 	} else {
