@@ -1,0 +1,260 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/causeway-mesh/causeway/bench/load"
+	"github.com/causeway-mesh/causeway/bench/report"
+)
+
+const (
+	small, large = 400, 100_000 // bytes of body
+	chunks       = 200
+	warmup       = 200 // requests before the first round
+	loadRounds   = 3
+)
+
+// bodies are the sizes that are measured.
+var bodies = [...]int{small, large}
+
+// figures are one subject's samples, a value per round.
+type figures struct {
+	added   [len(bodies)][]float64 // us, p50 above direct of the same round
+	tail    [len(bodies)][]float64 // us, p99 above direct
+	seqCPU  [len(bodies)]cost      // while sequential
+	rate    [len(bodies)][]float64 // requests a second, closed loop
+	loadCPU [len(bodies)]cost      // while the closed loop ran
+	ttft    []float64              // us above direct
+	chunk   []float64              // us above direct, one way
+	paced   cost                   // of paced streams
+	idle    float64                // MB
+	held    float64                // KB a stream
+}
+
+// cost is CPU time spent on a number of requests.
+type cost struct {
+	cpu time.Duration
+	n   int
+}
+
+func (c cost) per1000() report.Figure {
+	if c.n == 0 || c.cpu == 0 {
+		return report.None()
+	}
+	return report.Figure{Value: c.cpu.Seconds() * 1000 / float64(c.n)}
+}
+
+// spend runs work and adds the subject's CPU time and the count that work returns.
+func (s *subject) spend(c *cost, work func() (int, error)) error {
+	if len(s.run.PIDs) == 0 {
+		_, err := work()
+		return err
+	}
+	before, err := cpuTime(s.run.PIDs)
+	if err != nil {
+		return err
+	}
+	n, err := work()
+	if err != nil {
+		return err
+	}
+	after, err := cpuTime(s.run.PIDs)
+	c.cpu += after - before
+	c.n += n
+	return err
+}
+
+func (r *runner) measure(ctx context.Context) error {
+	for _, s := range r.subjects {
+		s.figures.idle, s.figures.held = math.NaN(), math.NaN()
+		if len(s.run.PIDs) > 0 {
+			b, err := rss(s.run.PIDs)
+			if err != nil {
+				return err
+			}
+			s.figures.idle = float64(b) / (1 << 20)
+		}
+	}
+	steps := []struct {
+		name   string
+		rounds int
+		do     func(context.Context) error
+	}{
+		{"sequential", r.cfg.Rounds, r.sequential},
+		{"closed loop", loadRounds, r.closed},
+		{"streams", min(r.cfg.Rounds, 5), r.streams},
+		{"paced streams", 1, r.paced},
+		{"held streams", 1, r.held},
+	}
+	for _, step := range steps {
+		for n := range step.rounds {
+			fmt.Fprintf(r.cfg.Progress, "%s, round %d of %d\n", step.name, n+1, step.rounds)
+			if err := step.do(ctx); err != nil {
+				return fmt.Errorf("%s: %w", step.name, err)
+			}
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return nil
+}
+
+// each visits the subjects in a new order.
+func (r *runner) each(visit func(*subject) error) error {
+	for _, i := range r.rng.Perm(len(r.subjects)) {
+		if err := visit(r.subjects[i]); err != nil {
+			return fmt.Errorf("%s: %w", r.subjects[i].name, err)
+		}
+	}
+	return nil
+}
+
+func failed(n int, first error) error {
+	if n > 0 {
+		return fmt.Errorf("%d requests failed, the first: %w", n, first)
+	}
+	return nil
+}
+
+func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+
+func (r *runner) sequential(ctx context.Context) error {
+	for b, size := range bodies {
+		p50, p99 := map[string]float64{}, map[string]float64{}
+		err := r.each(func(s *subject) error {
+			c := load.NewClient(s.run.Target, load.Shape{Bytes: size})
+			defer c.Close()
+			warm := 20
+			if len(s.figures.added[b]) == 0 {
+				warm = warmup
+			}
+			if w := load.Sequential(ctx, c, warm); w.Errors > 0 {
+				return failed(w.Errors, w.FirstErr)
+			}
+			return s.spend(&s.figures.seqCPU[b], func() (int, error) {
+				res := load.Sequential(ctx, c, r.cfg.PerRound)
+				p50[s.name] = us(report.Percentile(res.Latencies, 0.5))
+				p99[s.name] = us(report.Percentile(res.Latencies, 0.99))
+				return len(res.Latencies), failed(res.Errors, res.FirstErr)
+			})
+		})
+		if err != nil {
+			return err
+		}
+		for _, s := range r.subjects {
+			s.figures.added[b] = append(s.figures.added[b], p50[s.name]-p50[Direct])
+			s.figures.tail[b] = append(s.figures.tail[b], p99[s.name]-p99[Direct])
+		}
+	}
+	return nil
+}
+
+func (r *runner) closed(ctx context.Context) error {
+	for b, size := range bodies {
+		err := r.each(func(s *subject) error {
+			c := load.NewClient(s.run.Target, load.Shape{Bytes: size})
+			defer c.Close()
+			if w := load.Closed(ctx, c, r.cfg.Clients, r.cfg.LoadFor/8); w.Errors > 0 {
+				return failed(w.Errors, w.FirstErr)
+			}
+			return s.spend(&s.figures.loadCPU[b], func() (int, error) {
+				res := load.Closed(ctx, c, r.cfg.Clients, r.cfg.LoadFor)
+				s.figures.rate[b] = append(s.figures.rate[b], res.Rate())
+				return len(res.Latencies), failed(res.Errors, res.FirstErr)
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *runner) streams(ctx context.Context) error {
+	if r.cfg.Streams <= 0 {
+		return nil
+	}
+	first, way := map[string]float64{}, map[string]float64{}
+	err := r.each(func(s *subject) error {
+		c := load.NewClient(s.run.Target, load.Shape{Bytes: small, Stream: true, Chunks: chunks, Gap: time.Millisecond})
+		defer c.Close()
+		if w := load.Streams(ctx, c, 1, 1); w.Errors > 0 {
+			return failed(w.Errors, w.FirstErr)
+		}
+		res := load.Streams(ctx, c, r.cfg.Streams, 1)
+		first[s.name] = us(report.Percentile(res.First, 0.5))
+		way[s.name] = us(report.Percentile(res.OneWay, 0.5))
+		return failed(res.Errors, res.FirstErr)
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range r.subjects {
+		s.figures.ttft = append(s.figures.ttft, first[s.name]-first[Direct])
+		s.figures.chunk = append(s.figures.chunk, way[s.name]-way[Direct])
+	}
+	return nil
+}
+
+func (r *runner) paced(ctx context.Context) error {
+	if r.cfg.Paced <= 0 {
+		return nil
+	}
+	return r.each(func(s *subject) error {
+		c := load.NewClient(s.run.Target, load.Shape{Bytes: small, Stream: true, Chunks: chunks, Gap: 5 * time.Millisecond})
+		defer c.Close()
+		return s.spend(&s.figures.paced, func() (int, error) {
+			res := load.Streams(ctx, c, 3*r.cfg.Paced, r.cfg.Paced)
+			return res.Streams, failed(res.Errors, res.FirstErr)
+		})
+	})
+}
+
+// held measures memory with streams open: what they add to what was there just before.
+func (r *runner) held(ctx context.Context) error {
+	if r.cfg.Held <= 0 {
+		return nil
+	}
+	return r.each(func(s *subject) error {
+		if len(s.run.PIDs) == 0 {
+			return nil
+		}
+		c := load.NewClient(s.run.Target, load.Shape{Bytes: small, Stream: true, Chunks: 1000, Gap: 500 * time.Millisecond})
+		defer c.Close()
+		before, err := rss(s.run.PIDs)
+		if err != nil {
+			return err
+		}
+		var peak int64
+		res := load.Held(ctx, c, r.cfg.Held, 2*time.Second, func() { peak, err = r.watch(ctx, s.run.PIDs) })
+		if err != nil {
+			return err
+		}
+		s.figures.held = float64(peak-before) / 1024 / float64(r.cfg.Held)
+		return failed(res.Errors, res.FirstErr)
+	})
+}
+
+// watch returns the most memory seen over a few seconds of streaming.
+func (r *runner) watch(ctx context.Context, pids []int) (int64, error) {
+	t := time.NewTicker(250 * time.Millisecond)
+	defer t.Stop()
+	var peak int64
+	for range 12 {
+		b, err := rss(pids)
+		if err != nil {
+			return 0, err
+		}
+		peak = max(peak, b)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return peak, nil
+		}
+	}
+	return peak, nil
+}
