@@ -37,11 +37,14 @@ type Config struct {
 	Advertise   string // host that others reach this coordinator at; "" = the listeners' own, or an interface's
 
 	Profile consensus.Profile
-	Dev     bool         // short literal key secrets are fine
-	Tokens  []Token      // further admin tokens; dev has officer1, officer2, auditor, operator
-	Extra   http.Handler // what is served outside /v1, /livez and /readyz; may be nil
-	Build   string
-	Log     zerolog.Logger
+	Dev     bool    // short literal key secrets are fine
+	Tokens  []Token // further admin tokens; dev has officer1, officer2, auditor, operator
+	// Override answers paths in place of this server, nil for the others: in dev one listener serves the
+	// nodes of the process too.
+	Override func(path string) http.Handler
+	Extra    http.Handler // what is served outside /v1, /livez and /readyz; may be nil
+	Build    string
+	Log      zerolog.Logger
 
 	// Seams for whole-mesh simulations; the zero values are the real things.
 	Store  consensus.Store

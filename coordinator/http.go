@@ -40,6 +40,12 @@ func (s *Server) tlsListener(l net.Listener) net.Listener {
 // APIHandler serves /v1, /livez and /readyz, and Config.Extra for the rest.
 func (s *Server) APIHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.cfg.Override != nil {
+			if h := s.cfg.Override(r.URL.Path); h != nil {
+				h.ServeHTTP(w, r)
+				return
+			}
+		}
 		switch p := r.URL.Path; {
 		case strings.HasPrefix(p, "/v1/") || p == "/v1":
 			s.api.ServeHTTP(w, r)
