@@ -20,8 +20,8 @@ type Provider struct {
 	Dialects   []string  `json:"dialects" yaml:"dialects"`
 	BaseURL    string    `json:"base_url" yaml:"base_url"`
 	Auth       Auth      `json:"auth" yaml:"auth"`
-	Processing []string  `json:"processing" yaml:"processing"` // countries, jurisdictions, or "*"
-	Storage    []string  `json:"storage" yaml:"storage"`
+	Processing []string  `json:"processing,omitempty" yaml:"processing"` // countries, jurisdictions, or "*"
+	Storage    []string  `json:"storage,omitempty" yaml:"storage"`
 	Terms      string    `json:"terms,omitempty" yaml:"terms"`
 	Exits      []string  `json:"exits,omitempty" yaml:"exits"` // regions; none = all
 	Limits     RateLimit `json:"limits,omitzero" yaml:"limits"`

@@ -32,7 +32,7 @@ func Check(doc state.Document) Problems {
 	checkAll(c, command.Regions, doc.Regions, func(r *state.Region) string { return r.ID }, c.region)
 	checkAll(c, command.Providers, doc.Providers, func(p *state.Provider) string { return p.ID }, c.provider)
 	checkAll(c, command.Models, doc.Models, func(m *state.Model) string { return m.ID }, c.model)
-	checkAll(c, command.Orgs, doc.Orgs, func(o *state.Org) string { return o.ID }, func(o *state.Org, path string) { c.id(command.Orgs, o.ID, path) })
+	checkAll(c, command.Orgs, doc.Orgs, func(o *state.Org) string { return o.ID }, func(o *state.Org, path string) { c.id("org", o.ID, path) })
 	checkAll(c, command.Tenants, doc.Tenants, func(t *state.Tenant) string { return t.ID }, c.tenant)
 	checkAll(c, command.Keys, doc.Keys, func(k *state.Key) string { return k.ID }, c.key)
 	checkAll(c, command.Limits, doc.Limits, func(l *state.Limit) string { return l.LimitID() }, c.limit)
@@ -70,12 +70,12 @@ func checkAll[T any](c *checker, sort state.Sort, items []T, id func(*T) string,
 	}
 }
 
-func (c *checker) id(sort state.Sort, id, path string) {
+func (c *checker) id(noun, id, path string) {
 	switch {
 	case id == "":
 		c.add(path+".id", "give it one", "missing")
-	case !state.ValidID(sort, id):
-		c.add(path+".id", "use letters, digits, '.', '_' and '-', starting with a letter or digit, at most 63", "%q is no %s id", clip(id), sort.One())
+	case !state.ValidID(command.Orgs, id):
+		c.add(path+".id", "use letters, digits, '.', '_' and '-', starting with a letter or digit, at most 63", "%q is no %s id", clip(id), noun)
 	}
 }
 
@@ -115,7 +115,7 @@ func (c *checker) natural(path string, n int64) {
 }
 
 func (c *checker) region(r *state.Region, path string) {
-	c.id(command.Regions, r.ID, path)
+	c.id("region", r.ID, path)
 	c.country(path+".country", r.Country)
 	if !(r.Lat >= -90 && r.Lat <= 90) {
 		c.add(path+".lat", "", "%v is no latitude (-90 to 90)", r.Lat)
@@ -127,7 +127,7 @@ func (c *checker) region(r *state.Region, path string) {
 }
 
 func (c *checker) provider(p *state.Provider, path string) {
-	c.id(command.Providers, p.ID, path)
+	c.id("provider", p.ID, path)
 	if len(p.Dialects) == 0 {
 		c.add(path+".dialects", "list what its API speaks: "+strings.Join(dialects, ", "), "missing")
 	}
@@ -144,7 +144,7 @@ func (c *checker) provider(p *state.Provider, path string) {
 	}
 	for i, s := range p.Auth.Secrets {
 		at := indexed(path+".auth.secrets", i)
-		c.id(command.Keys, s.ID, at)
+		c.id("secret", s.ID, at)
 		c.natural(at+".weight", int64(s.Weight))
 		for j := range i {
 			if p.Auth.Secrets[j].ID == s.ID {
@@ -245,7 +245,7 @@ func (c *checker) names(models []state.Model) {
 }
 
 func (c *checker) tenant(t *state.Tenant, path string) {
-	c.id(command.Tenants, t.ID, path)
+	c.id("tenant", t.ID, path)
 	if t.Home != "" && !slices.Contains(jurisdicts, t.Home) {
 		if _, err := geo.ParseCountry(t.Home); err != nil || t.Home != strings.ToUpper(t.Home) || len(t.Home) != 2 {
 			c.add(path+".home", "use EU, EEA or an ISO 3166-1 alpha-2 code in capitals", "%q is no country or jurisdiction", clip(t.Home))
@@ -266,7 +266,7 @@ func (c *checker) tenant(t *state.Tenant, path string) {
 }
 
 func (c *checker) key(k *state.Key, path string) {
-	c.id(command.Keys, k.ID, path)
+	c.id("key", k.ID, path)
 	if k.Tenant == "" {
 		c.add(path+".tenant", "name the tenant that it belongs to", "missing")
 	}
@@ -307,7 +307,7 @@ func (c *checker) policy(p *state.Policy, path string) {
 	}
 	for i := range p.Rules {
 		r, at := &p.Rules[i], indexed(path+".rules", i)
-		c.id(command.Policies, r.ID, at)
+		c.id("rule", r.ID, at)
 		for j := range i {
 			if p.Rules[j].ID == r.ID {
 				c.add(at+".id", "give each its own", "rule id %q is already given by %s", clip(r.ID), indexed("rules", j))

@@ -115,17 +115,25 @@ func Parse(name string, data []byte) (*Document, error) {
 	return doc, nil
 }
 
-// syntax splits yaml's own message into a line and the rest.
+// syntax splits yaml's own message into a line and the rest. The library counts lines from 0 in what
+// its parser says and from 1 in what its scanner says, and leaves out line 0.
 func syntax(err error) (line int, what string) {
-	what = strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, ok := strings.CutPrefix(what, "line "); ok {
-		if n, msg, ok := strings.Cut(rest, ": "); ok {
-			if line, err := strconv.Atoi(n); err == nil {
-				return line, "not YAML: " + msg
+	line, what = 1, strings.TrimPrefix(err.Error(), "yaml: ")
+	rest, numbered := strings.CutPrefix(what, "line ")
+	if n, msg, ok := strings.Cut(rest, ": "); numbered && ok {
+		if i, err := strconv.Atoi(n); err == nil {
+			line, what = i, msg
+			if slices.Contains(parserSays, msg) {
+				line++
 			}
 		}
 	}
-	return 0, "not YAML: " + what
+	return line, "not YAML: " + what
+}
+
+var parserSays = []string{
+	"did not find expected ',' or ']'", "did not find expected ',' or '}'", "did not find expected key", "did not find expected '-' indicator",
+	"did not find expected node content", "did not find expected <document start>",
 }
 
 // Line finds where path was written, or the nearest thing around it; 0 when nothing is known. The

@@ -253,6 +253,9 @@ func TestReplicasAgree(t *testing.T) {
 			for i, c := range []command.Command{c, reseed(c), decoded, decoded} {
 				results[i] = replicas[i].Apply(index, c)
 			}
+			if again, err := command.Encode(c); err != nil || !bytes.Equal(again, b) {
+				fail("applying changed the command itself")
+			}
 			if d.chance(20) {
 				replicas[3] = reload(t, replicas[3])
 			}
