@@ -24,9 +24,27 @@ func (w logWriter) Write(p []byte) (int, error) {
 				level = zerolog.WarnLevel
 			}
 			line = bytes.TrimSpace(line[open+end+1:])
+			if routine(line) {
+				level = zerolog.DebugLevel
+			}
 		}
 	}
 	line = bytes.TrimPrefix(line, []byte("raft: "))
 	w.log.WithLevel(level).Str("from", "raft").Msg(string(line))
 	return len(p), nil
+}
+
+// routine lines repeat many times a second while a member is away. Its absence shows in
+// /v1/cluster/members.
+func routine(line []byte) bool {
+	for _, p := range []string{
+		"raft: failed to heartbeat", "raft: failed to appendEntries", "raft: failed to pipeline", "raft: failed to contact: ",
+		"raft: failed to make requestVote", "raft-net: ", "raft: appendEntries rejected", "raft: failed to get previous log",
+		"raft: rejecting pre-vote",
+	} {
+		if bytes.HasPrefix(line, []byte(p)) {
+			return true
+		}
+	}
+	return false
 }
