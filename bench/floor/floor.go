@@ -93,9 +93,18 @@ func NewGoProxy(next string) (http.Handler, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("floor: --next %q is not a URL", next)
 	}
-	return &httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(u) },
 		FlushInterval: -1,
 		Transport:     transport(),
-	}, nil
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Without this a provider that answers at once loses a stream in about 500: the server closes
+		// the request's body at the first response byte, while the transport still looks for its end.
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			http.Error(w, "no full duplex", http.StatusInternalServerError)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}), nil
 }

@@ -151,3 +151,17 @@ func TestHeldHoldsAllAtOnce(t *testing.T) {
 		t.Errorf("%d open when measured, %+v", measured, r)
 	}
 }
+
+// A provider that answers at once must not lose a stream behind the bare proxy (the server closes a
+// request's body at the first response byte; see floor.NewGoProxy).
+func TestGoProxyKeepsFastStreams(t *testing.T) {
+	mock := server(t, floor.NewMock())
+	h, err := floor.NewGoProxy(mock.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client(t, server(t, h), Shape{Bytes: 400, Stream: true, Chunks: 3, Gap: time.Millisecond})
+	if r := Streams(t.Context(), c, 3000, 16); r.Errors != 0 {
+		t.Errorf("%d of 3000 streams lost: %v", r.Errors, r.FirstErr)
+	}
+}
