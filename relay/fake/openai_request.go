@@ -29,7 +29,7 @@ type chatCheck struct {
 	logprobs               bool
 	format                 string
 	toolChoice, parallel   bool
-	saysJSON               bool
+	texts                  []string // of the messages, for JSON mode's rule
 	pending                []string // tool calls that wait for their results
 	msg                    int
 	bad                    *problem // first problem of the messages
@@ -247,7 +247,7 @@ func (v *chatCheck) message(r *reader, i int) {
 		v.fail(badParam("messages."+at[9:len(at)-1]+".role", "", "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. "+
 			"The following tool_call_ids did not have response messages: %s", strings.Join(v.pending, ", ")))
 	}
-	v.saysJSON = v.saysJSON || containsJSON(text)
+	v.texts = append(v.texts, text)
 	switch role {
 	case "system", "developer", "user", "function":
 		if !content {
@@ -275,8 +275,7 @@ func (v *chatCheck) message(r *reader, i int) {
 }
 
 func containsJSON(s string) bool {
-	_, _, ok := cutFold(s, "json")
-	return ok
+	return strings.Contains(s, "json") || strings.Contains(s, "JSON") || strings.Contains(s, "Json")
 }
 
 // part reads one content part of either OpenAI dialect and gives its text.
@@ -388,7 +387,7 @@ func (v *chatCheck) check() error {
 	switch v.format {
 	case "", "text":
 	case "json_object":
-		if q.json = true; !v.saysJSON {
+		if q.json = true; !slices.ContainsFunc(v.texts, containsJSON) {
 			return badParam("messages", "", "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.")
 		}
 		q.schema = nil

@@ -115,7 +115,10 @@ func (r *reader) token() jsontext.Token {
 		return jsontext.Null
 	}
 	t, err := r.dec.ReadToken()
-	r.fail(err)
+	if err != nil {
+		r.fail(err)
+		return jsontext.Null
+	}
 	return t
 }
 
@@ -123,13 +126,17 @@ func (r *reader) str() string {
 	if !r.want(jsontext.KindString, "a string") {
 		return ""
 	}
-	return r.token().String()
+	t := r.token()
+	if r.err != nil {
+		return ""
+	}
+	return t.String()
 }
 
 func (r *reader) bool() bool {
 	switch r.kind() {
 	case jsontext.KindTrue, jsontext.KindFalse:
-		return r.token().Bool()
+		return r.token().Kind() == jsontext.KindTrue
 	}
 	r.want(jsontext.KindTrue, "a boolean")
 	return false
@@ -139,8 +146,14 @@ func (r *reader) float() float64 {
 	if !r.want(jsontext.KindNumber, "a number") {
 		return 0
 	}
-	f, err := r.token().Float()
-	r.fail(err)
+	t := r.token()
+	if r.err != nil {
+		return 0
+	}
+	f, err := t.Float()
+	if err != nil {
+		r.fail(&fieldError{at: r.dec.StackPointer(), want: "a number", got: jsontext.KindNumber})
+	}
 	return f
 }
 
@@ -149,6 +162,9 @@ func (r *reader) int() int64 {
 		return 0
 	}
 	t := r.token()
+	if r.err != nil {
+		return 0
+	}
 	n, err := strconv.ParseInt(t.String(), 10, 64)
 	if err != nil {
 		r.fail(&fieldError{at: r.dec.StackPointer(), want: "an integer", got: jsontext.KindNumber})

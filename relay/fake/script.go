@@ -189,7 +189,7 @@ func (p *prompt) lines(gen *rng) []string {
 		}
 		return pieces(`{"answer":"` + strings.TrimSpace(strings.Join(sentence(gen, 5, ""), "")) + `","ok":true}`)
 	}
-	if _, exact, ok := cutFold(p.last, "reply with exactly:"); ok {
+	if _, exact, ok := strings.Cut(ends(p.last), "eply with exactly:"); ok {
 		exact, _, _ = strings.Cut(strings.TrimSpace(exact), "\n")
 		return pieces(exact)
 	}
@@ -201,7 +201,7 @@ func (p *prompt) lines(gen *rng) []string {
 		out = pieces("I see " + strconv.Itoa(len(p.media)) + " attachment(s): " + strings.Join(p.media, ", ") + ".")
 	}
 	n := minWords + int(gen.next()%20)
-	if _, rest, ok := cutFold(p.last, "fake:tokens="); ok {
+	if _, rest, ok := strings.Cut(ends(p.last), "fake:tokens="); ok {
 		end := 0
 		for end < len(rest) && end < 6 && rest[end] >= '0' && rest[end] <= '9' {
 			end++
@@ -322,14 +322,12 @@ func (p *prompt) wanted() []tool {
 	return nil
 }
 
-// cutFold is strings.Cut without regard to ASCII case.
-func cutFold(s, sep string) (before, after string, ok bool) {
-	for i := 0; i+len(sep) <= len(s); i++ {
-		if s[i]|0x20 == sep[0]|0x20 && strings.EqualFold(s[i:i+len(sep)], sep) {
-			return s[:i], s[i+len(sep):], true
-		}
+// ends is where a prompt may steer: all of a short one, the first and last KiB of a long one.
+func ends(s string) string {
+	if len(s) <= 2048 {
+		return s
 	}
-	return s, "", false
+	return s[:1024] + "\n" + s[len(s)-1024:]
 }
 
 // clip shortens s to at most n bytes, at a character's border.
