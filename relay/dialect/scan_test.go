@@ -284,3 +284,21 @@ func BenchmarkPick(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkJsontext is what BenchmarkPick is compared with in DESIGN.md.
+func BenchmarkJsontext(b *testing.B) {
+	for _, body := range []struct {
+		name string
+		b    []byte
+	}{{"400B", body400}, {"100KB", body100K}} {
+		b.Run(body.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(body.b)))
+			for b.Loop() {
+				if _, ok := oracle(body.b); !ok {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}
