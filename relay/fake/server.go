@@ -3,7 +3,7 @@
 // call it. Equal requests get byte-equal bodies: ids and creation times are derived from the
 // conversation, the model and the seed, never from the clock.
 //
-// A prompt steers its answer: "reply with exactly: X" is answered with X, "fake:tokens=N" makes the
+// A prompt steers its answer (in its first or last KiB): "reply with exactly: X" is answered with X, "fake:tokens=N" makes the
 // answer N tokens long. With tools offered, "use the tool" calls the first one, "use the NAME tool"
 // that one and "use the tools" all of them; a tool result is answered with text. Models named
 // fake-429, fake-500, … fail in the way that their name says; see FailureModels.
@@ -89,7 +89,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.body = b
 	}
 	if p := serve(); p != nil {
-		s.opt.Log.Debug().Str("path", r.URL.Path).Int("status", p.status).Str("why", p.message).Msg("fake provider refuses")
+		s.opt.Log.Debug().Str("path", r.URL.Path).Int("status", p.status).Str("code", p.code).Msg("fake provider refuses")
 		x.refuse(p)
 	}
 }
