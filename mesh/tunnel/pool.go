@@ -53,6 +53,8 @@ type Pool struct {
 	closed bool
 	wg     sync.WaitGroup
 
+	spawning sync.Mutex // orders spawn and Close; nothing is taken under it
+
 	dials, dialErrors atomic.Uint64
 }
 
@@ -311,6 +313,8 @@ func (p *Pool) jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1
 
 // spawn runs f as one of the pool's own goroutines, unless the pool is closed.
 func (p *Pool) spawn(f func()) bool {
+	p.spawning.Lock()
+	defer p.spawning.Unlock()
 	if p.ctx.Err() != nil {
 		return false
 	}
@@ -334,7 +338,9 @@ func (p *Pool) Close() error {
 		peers = append(peers, ps)
 	}
 	p.mu.Unlock()
+	p.spawning.Lock()
 	p.cancel()
+	p.spawning.Unlock()
 	p.wg.Wait()
 	var wg sync.WaitGroup
 	for _, ps := range peers {
