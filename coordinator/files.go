@@ -55,8 +55,9 @@ type material struct {
 	genesis  command.Init // what the cluster begins with, until it is in Raft
 }
 
-// open loads what dir holds, or makes it by cfg.Init or cfg.Join.
-func open(ctx context.Context, cfg Config) (*material, error) {
+// open loads what dir holds, or makes it by cfg.Init or cfg.Join. addr is where nodes will reach this
+// coordinator.
+func open(ctx context.Context, cfg Config, addr string) (*material, error) {
 	path := filepath.Join(cfg.Dir, clusterFile)
 	data, err := os.ReadFile(path)
 	switch {
@@ -77,7 +78,7 @@ func open(ctx context.Context, cfg Config) (*material, error) {
 	if cfg.Init {
 		return create(cfg)
 	}
-	return enter(ctx, cfg)
+	return enter(ctx, cfg, addr)
 }
 
 func load(cfg Config, data []byte) (*material, error) {
@@ -179,8 +180,8 @@ func create(cfg Config) (*material, error) {
 }
 
 // enter joins an existing cluster with a token.
-func enter(ctx context.Context, cfg Config) (*material, error) {
-	got, err := api.Join(ctx, api.JoinConfig{Servers: cfg.Join.Servers, Token: cfg.Join.Token, Node: cfg.ID, Build: cfg.Build, Dial: cfg.Dial})
+func enter(ctx context.Context, cfg Config, addr string) (*material, error) {
+	got, err := api.Join(ctx, api.JoinConfig{Servers: cfg.Join.Servers, Token: cfg.Join.Token, Node: cfg.ID, Addr: addr, Build: cfg.Build, Dial: cfg.Dial})
 	if err != nil {
 		return nil, fmt.Errorf("coordinator: %w", err)
 	}

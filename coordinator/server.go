@@ -78,7 +78,7 @@ func (s *Server) start(ctx context.Context) error {
 			}
 		}()
 	}
-	if s.m, err = open(ctx, cfg); err != nil {
+	if s.m, err = open(ctx, cfg, strings.TrimPrefix(s.NodesURL(), "https://")); err != nil {
 		return err
 	}
 	if _, err := s.m.certify(cfg.Dir, s.hosts(), time.Now()); err != nil {
@@ -97,7 +97,7 @@ func (s *Server) start(ctx context.Context) error {
 		grants = append(grants, api.NewGrant(t.Name, t.Role, t.Tenant, t.Secret))
 	}
 	s.api, err = api.NewServer(api.ServerConfig{
-		Consensus: s.raft, Vault: s.m.vault, Self: s.m.Node, API: s.APIAddr(), Build: cfg.Build, Peers: s.peers, Dev: cfg.Dev,
+		Consensus: s.raft, Vault: s.m.vault, Self: s.m.Node, API: s.NodesURL(), Build: cfg.Build, Peers: s.peers, Dev: cfg.Dev,
 		Grants: grants, Log: s.cfg.Log,
 	})
 	if err != nil {
@@ -226,6 +226,31 @@ func (s *Server) API() *api.Server { return s.api }
 
 // Snapshot is the state as this coordinator has applied it.
 func (s *Server) Snapshot() *state.Snapshot { return s.raft.Snapshot() }
+
+// Stats is what a coordinator counts, for metrics. Gauges are as of now, counters since the start.
+type Stats struct {
+	Leader   bool
+	Term     uint64
+	Index    uint64        // of the newest command applied
+	Commit   uint64        // known to be committed
+	Contact  time.Duration // since the leader was last heard; -1 = never
+	Requests api.Stats
+	Disk     disk.Stats
+}
+
+// Stats reads them.
+func (s *Server) Stats() Stats {
+	st := Stats{
+		Leader: s.raft.IsLeader(), Term: s.raft.Term(), Index: s.raft.Index(), Commit: s.raft.Commit(), Contact: -1, Requests: s.api.Stats(),
+	}
+	if at := s.raft.LastContact(); !at.IsZero() {
+		st.Contact = time.Since(at)
+	}
+	if s.store != nil {
+		st.Disk = s.store.Stats()
+	}
+	return st
+}
 
 // WaitReady returns when the cluster has a leader and its identity is in this member's state.
 func (s *Server) WaitReady(ctx context.Context) error {

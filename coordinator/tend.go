@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/causeway-mesh/causeway/coordinator/api"
@@ -49,6 +50,7 @@ func (s *Server) tendOnce(ctx context.Context, steady map[string]time.Time) erro
 			return err
 		}
 	}
+	s.register(ctx)
 	if !slices.ContainsFunc(ms, func(m consensus.Member) bool { return !m.Voter }) {
 		clear(steady)
 		return nil
@@ -75,6 +77,23 @@ func (s *Server) tendOnce(ctx context.Context, steady map[string]time.Time) erro
 		}
 	}
 	return nil
+}
+
+// register lists the coordinator that made the cluster among the nodes, as those that joined are, so
+// that nodes learn its address. It needs a declared region to stand in.
+func (s *Server) register(ctx context.Context) {
+	snap, addr := s.raft.Snapshot(), strings.TrimPrefix(s.NodesURL(), "https://")
+	self := s.m.identity.Self()
+	if n, ok := snap.Nodes.Get(s.m.Node); ok && (n.Addr == addr && n.Serial == self.Serial || n.State == state.NodeRevoked) || !snap.Regions.Has(self.Region) || s.cfg.PlainAPI && s.nodesL == nil {
+		return
+	}
+	_, _, err := s.raft.Propose(ctx, command.New(time.Now(), "coordinator/"+s.m.Node, &command.RegisterNode{Node: state.Node{
+		ID: s.m.Node, Region: self.Region, Roles: identity.RoleCoordinator.Strings(), Addr: addr, BuildInfo: s.cfg.Build,
+		Serial: self.Serial, NotAfter: self.NotAfter.Unix(),
+	}}))
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Log.Warn().Err(err).Msg("register this coordinator")
+	}
 }
 
 // announce makes the cluster know this member at its present address. It is over at once for a member

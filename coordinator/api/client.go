@@ -27,7 +27,7 @@ import (
 // the CAHash of the mesh's CA (the certificate is checked against that CA and must be a
 // coordinator's; host names do not matter).
 type Config struct {
-	Servers  []string // base URLs such as https://10.0.0.1:7700; tried in turn
+	Servers  []string // base URLs such as https://10.0.0.1:7700; tried in turn; Watch learns more
 	Identity *identity.Store
 	Token    string
 	Roots    []*x509.Certificate
@@ -41,8 +41,9 @@ type Client struct {
 	cfg  Config
 	http *http.Client
 
-	mu     sync.Mutex
-	server int // index of the one that answered last
+	mu      sync.Mutex
+	servers []string // those given first, then those learned
+	server  int      // index of the one that answered last
 }
 
 // NewClient checks cfg and makes a Client; nothing is dialled yet.
@@ -82,7 +83,7 @@ func NewClient(cfg Config) (*Client, error) {
 	default:
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13}
 	}
-	return &Client{cfg: cfg, http: &http.Client{
+	return &Client{cfg: cfg, servers: cfg.Servers, http: &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -135,13 +136,13 @@ func (c *Client) Do(ctx context.Context, call Call) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout+call.Wait)
 	defer cancel()
 	c.mu.Lock()
-	first := c.server
+	first, servers := c.server, c.servers
 	c.mu.Unlock()
 	var errs []error
 	for round := range 2 {
-		for i := range c.cfg.Servers {
-			n := (first + i) % len(c.cfg.Servers)
-			a, err := c.once(ctx, c.cfg.Servers[n], call)
+		for i := range servers {
+			n := (first + i) % len(servers)
+			a, err := c.once(ctx, servers[n], call)
 			var p *Problem
 			switch {
 			case err == nil, errors.As(err, &p) && !(p.Retryable && p.Status >= 500):
@@ -176,6 +177,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 func (c *Client) once(ctx context.Context, server string, call Call) (Answer, error) {
+	// One that takes the connection and then says nothing must not cost the whole time.
+	try := 20 * time.Second
+	if call.Wait > 0 {
+		try = call.Wait + 5*time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, try)
+	defer cancel()
 	target := server + call.Path
 	if len(call.Query) > 0 {
 		target += "?" + call.Query.Encode()
@@ -292,6 +300,7 @@ func (c *Client) Watch(ctx context.Context, since uint64, on func(v *NodeView, c
 		}
 		if v != nil {
 			since = v.Index
+			c.learn(v.Servers)
 		}
 		on(v, confirmed)
 		if time.Since(confirmed) > 10*time.Second {
@@ -306,6 +315,21 @@ func (c *Client) Watch(ctx context.Context, since uint64, on func(v *NodeView, c
 
 func (c *Client) rotate() {
 	c.mu.Lock()
-	c.server = (c.server + 1) % len(c.cfg.Servers)
+	c.server = (c.server + 1) % len(c.servers)
 	c.mu.Unlock()
+}
+
+// maxServers bounds what a client learns.
+const maxServers = 16
+
+// learn adds coordinators that the given ones know, so that a node outlives the one it joined at.
+// Only https ones: what is learned is still checked to be a coordinator of the same mesh.
+func (c *Client) learn(urls []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, u := range urls {
+		if len(c.servers) < maxServers && strings.HasPrefix(u, "https://") && !slices.Contains(c.servers, u) {
+			c.servers = append(slices.Clip(c.servers), u)
+		}
+	}
 }

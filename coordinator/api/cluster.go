@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/causeway-mesh/causeway/coordinator/consensus"
+	"github.com/causeway-mesh/causeway/coordinator/state"
 	"github.com/causeway-mesh/causeway/mesh/identity"
 )
 
@@ -187,6 +188,9 @@ func (s *Server) announce(c *call) *Problem {
 		return problem("invalid", "the Raft address is missing").at("addr")
 	}
 	id := string(c.who.node.Node)
+	if n, ok := c.snap.Nodes.Get(id); ok && n.State == state.NodeRevoked {
+		return problem("forbidden", "coordinator %s is revoked", id)
+	}
 	if err := s.cfg.Consensus.AddNonvoter(c.ctx, id, req.Addr); err != nil {
 		return asProblem(err)
 	}

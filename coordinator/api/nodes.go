@@ -309,9 +309,16 @@ func (s *Server) buildView(snap *state.Snapshot, id string) (*NodeView, error) {
 		Route: snap.Route, Revoked: snap.RevokedSerials(), Roots: snap.CACert, ConfirmedAt: time.Now(),
 		Providers: []state.Provider{}, Nodes: []state.Node{},
 	}
+	if s.cfg.API != "" {
+		v.Servers = append(v.Servers, s.cfg.API)
+	}
 	for n := range snap.Nodes.All() {
-		if n.State != state.NodeRevoked {
-			v.Nodes = append(v.Nodes, n)
+		if n.State == state.NodeRevoked {
+			continue
+		}
+		v.Nodes = append(v.Nodes, n)
+		if url := "https://" + n.Addr; n.Addr != "" && slices.Contains(n.Roles, "coordinator") && !slices.Contains(v.Servers, url) {
+			v.Servers = append(v.Servers, url)
 		}
 	}
 	for p := range snap.Providers.All() {

@@ -52,7 +52,7 @@ type ServerConfig struct {
 	Consensus *consensus.Node
 	Vault     Vault
 	Self      string // member id
-	API       string // address that this coordinator's admin API is reached at
+	API       string // base URL at which nodes reach this coordinator
 	Build     string
 	// Peers reaches another coordinator by its Raft address, authenticated as a coordinator; nil for
 	// a cluster of one.

@@ -33,6 +33,7 @@ type NodeView struct {
 	Nodes     []state.Node      `json:"nodes"`
 	Revoked   []string          `json:"revoked,omitempty"` // certificate serials
 	Roots     []byte            `json:"roots,omitempty"`   // PEM of the CA certificates in force
+	Servers   []string          `json:"servers,omitempty"` // base URLs of coordinators: those that registered one, and the one that answered
 
 	// ConfirmedAt is when a coordinator last knew this to be the cluster's truth: the leader's
 	// clock for the leader, its last contact for the others. The age of a policy counts from it.
