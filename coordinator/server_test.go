@@ -218,18 +218,20 @@ func TestThreeMembersForwardAndFailOver(t *testing.T) {
 	}
 	defer node.Close()
 	ctx, stopWatch := context.WithCancel(t.Context())
-	saw := make(chan struct{})
+	saw, begun := make(chan struct{}), make(chan struct{})
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		var once sync.Once
+		var once, first sync.Once
 		_ = node.Watch(ctx, 0, func(v *api.NodeView, _ time.Time) {
+			first.Do(func() { close(begun) })
 			if v != nil && slices.ContainsFunc(v.Tenants, func(x state.Tenant) bool { return x.ID == "after" }) {
 				once.Do(func() { close(saw) })
 			}
 		})
 	}()
 	defer func() { stopWatch(); <-watched }()
+	<-begun
 
 	// The leader goes without a word.
 	kill(all[lead])
