@@ -144,7 +144,7 @@ func (s *Snapshot) compileModels(v *api.NodeView) error {
 		for _, t := range m.Targets {
 			p, ok := s.Providers[t.Provider]
 			if !ok {
-				return fmt.Errorf("model %s: provider %s is unknown", m.ID, t.Provider)
+				continue // an exit's view leaves out the providers that it may not call
 			}
 			out.Targets = append(out.Targets, Target{Provider: p, Model: t.Model, Weight: max(t.Weight, 1), Tier: t.Tier})
 		}

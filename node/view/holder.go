@@ -166,3 +166,11 @@ func writeFile(path string, b []byte) error {
 	}
 	return nil
 }
+
+// ConfirmedAt is when a coordinator last vouched for the current snapshot; zero before the first.
+func (h *Holder) ConfirmedAt() time.Time {
+	if at := h.fresh.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}

@@ -1,0 +1,181 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-mesh/causeway/mesh/identity"
+	"github.com/causeway-mesh/causeway/node/edge"
+	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/llm"
+)
+
+// readiness is whether this node should be sent work.
+type readiness struct{ draining atomic.Bool }
+
+func (r *readiness) drain() { r.draining.Store(true) }
+
+// Check is one line of /readyz?verbose.
+type Check struct {
+	Name string
+	OK   bool
+	Note string
+}
+
+// staleView is when a view that nobody vouches for any more is worth a word; serving goes on.
+const staleView = 30 * time.Second
+
+// Checks says what stands in the way of work, part by part.
+func (n *Node) Checks(now time.Time) []Check {
+	s := n.view.Load()
+	out := []Check{
+		{"not draining", !n.ready.draining.Load(), ""},
+		{"view", s != nil, "from a coordinator"},
+		{"certificate", n.cfg.Identity.Self().NotAfter.After(now), "until " + n.cfg.Identity.Self().NotAfter.UTC().Format(time.RFC3339)},
+	}
+	if s != nil {
+		if age := n.view.Age(now); age > staleView {
+			// Not a reason to be unready: edges serve on what they have (DESIGN.md 7).
+			until := n.view.ConfirmedAt().Add(s.Policy.MaxAge())
+			out = append(out, Check{"coordinator", true, fmt.Sprintf("silent for %s; class restricted is served until %s", age.Round(time.Second), until.UTC().Format(time.RFC3339))})
+		}
+	}
+	if n.edge != nil && s != nil {
+		reach := 0
+		for _, e := range s.Exits {
+			if e.ID == string(n.self.Node) {
+				reach++
+			} else if _, ok := n.pool.RTT(identity.NodeID(e.ID)); ok {
+				reach++
+			}
+		}
+		out = append(out, Check{"exits", reach > 0 || len(s.Exits) == 0, fmt.Sprintf("%d of %d connected", reach, len(s.Exits))})
+	}
+	if n.audit != nil {
+		st := n.audit.Stats()
+		out = append(out, Check{"audit log", !st.Full, fmt.Sprintf("%d records, %d open intents, disk %d.%d %% used", st.Records, st.OpenIntents, st.DiskUsed/10, st.DiskUsed%10)})
+	}
+	return out
+}
+
+// Ready reports whether all checks pass.
+func (n *Node) Ready() bool {
+	for _, c := range n.Checks(time.Now()) {
+		if !c.OK {
+			return false
+		}
+	}
+	return true
+}
+
+// Ops is the node's operations handler: health, routes, mesh, metrics and profiles. It is for a
+// loopback or otherwise private listener; it shows no secrets and no content.
+func (n *Node) Ops(metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		Readyz(w, r, n.Checks(time.Now()))
+	})
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /v1/mesh", n.ServeMap)
+	mux.HandleFunc("GET /v1/routes:explain", n.ServeExplain)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// Readyz answers a readiness probe; ?verbose lists every check.
+func Readyz(w http.ResponseWriter, r *http.Request, checks []Check) {
+	status, b := http.StatusOK, strings.Builder{}
+	for _, c := range checks {
+		mark := "[+]"
+		if !c.OK {
+			mark, status = "[-]", http.StatusServiceUnavailable
+		}
+		fmt.Fprintf(&b, "%s %s", mark, c.Name)
+		if c.Note != "" {
+			fmt.Fprintf(&b, ": %s", c.Note)
+		}
+		b.WriteByte('\n')
+	}
+	if !r.URL.Query().Has("verbose") && status == http.StatusOK {
+		text(w, status, "ok\n")
+		return
+	}
+	text(w, status, b.String())
+}
+
+// Settled reports whether the node has all that it waits for at its start: a view, and, for an edge, a
+// tunnel to every exit.
+func (n *Node) Settled() bool {
+	s := n.view.Load()
+	if s == nil {
+		return false
+	}
+	if n.pool != nil {
+		for _, e := range s.Exits {
+			if _, ok := n.pool.RTT(identity.NodeID(e.ID)); !ok && e.ID != string(n.self.Node) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// ServeMap answers GET /v1/mesh.
+func (n *Node) ServeMap(w http.ResponseWriter, _ *http.Request) { sendJSON(w, http.StatusOK, n.Map()) }
+
+// ServeExplain answers GET /v1/routes:explain from this node's edge.
+func (n *Node) ServeExplain(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if n.edge == nil {
+		Problem(w, http.StatusNotFound, "no_edge", "this node is not an edge; ask one that is")
+		return
+	}
+	e, err := n.edge.Explain(edge.Question{
+		Model: q.Get("model"), Tenant: q.Get("tenant"), Class: q.Get("class"), Purpose: q.Get("purpose"), From: q.Get("from"),
+		Dialect: llm.Dialect(q.Get("dialect")),
+	})
+	if err != nil {
+		f := fault.As(err)
+		Problem(w, f.Kind.Info().Status, f.Kind.Info().Code, f.Message)
+		return
+	}
+	sendJSON(w, http.StatusOK, e)
+}
+
+func text(w http.ResponseWriter, status int, s string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(s)) // a prober that went away is no event
+}
+
+func sendJSON[T any](w http.ResponseWriter, status int, v T) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v)
+}
+
+// Problem is an RFC 9457 answer, as the admin API gives them.
+func Problem(w http.ResponseWriter, status int, code, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(struct {
+		Type      string `json:"type"`
+		Title     string `json:"title"`
+		Status    int    `json:"status"`
+		Detail    string `json:"detail"`
+		Code      string `json:"code"`
+		Retryable bool   `json:"retryable"`
+		Outcome   string `json:"outcome"`
+	}{"about:blank", http.StatusText(status), status, detail, code, status >= 500, "none"})
+}
