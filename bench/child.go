@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/causeway-mesh/causeway/bench/floor"
@@ -39,7 +40,8 @@ func (p *Proc) Stop() error { return p.stop() }
 const startTimeout = 20 * time.Second
 
 // Spawn starts argv on the given CPU (-1 = any) and waits for a line of its output that begins with
-// ready; the rest of that line is the Addr. The child's standard input stays open until Stop.
+// ready; the rest of that line is the Addr. Stop closes the child's standard input, then asks with
+// SIGTERM after a second, and kills after fifteen.
 func Spawn(ctx context.Context, argv []string, env []string, cpu int, ready string) (*Proc, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), env...)
@@ -59,7 +61,9 @@ func Spawn(ctx context.Context, argv []string, env []string, cpu int, ready stri
 	}
 	stop := func() error {
 		in.Close()
-		kill := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
+		ask := time.AfterFunc(time.Second, func() { cmd.Process.Signal(syscall.SIGTERM) }) // a node drains
+		defer ask.Stop()
+		kill := time.AfterFunc(15*time.Second, func() { cmd.Process.Kill() })
 		defer kill.Stop()
 		return cmd.Wait()
 	}

@@ -2,6 +2,7 @@ package floor
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -42,6 +43,8 @@ func quicConfig() *quic.Config {
 var (
 	readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 	writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 4096) }}
+	// whole requests of the edge
+	requests = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 )
 
 func writeHead(w *bufio.Writer, first string, h http.Header) {
@@ -111,14 +114,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	stop := context.AfterFunc(r.Context(), func() { s.CancelRead(1); s.CancelWrite(1) })
 	defer stop()
-	bw := writers.Get().(*bufio.Writer)
-	bw.Reset(s)
-	r.Header.Set("Content-Length", strconv.FormatInt(r.ContentLength, 10))
-	writeHead(bw, r.Method+" "+r.URL.RequestURI(), r.Header)
-	_, err = io.Copy(bw, r.Body)
-	err = errors.Join(err, bw.Flush(), s.Close())
-	bw.Reset(nil)
-	writers.Put(bw)
+	err = sendRequest(s, r)
 	br := readers.Get().(*bufio.Reader)
 	br.Reset(s)
 	defer func() { br.Reset(nil); readers.Put(br) }()
@@ -142,6 +138,27 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client must see a truncated answer, not a whole one
 	}
+}
+
+// sendRequest writes head and body at once: a large body in small writes would cost a wake-up each.
+func sendRequest(s *quic.Stream, r *http.Request) error {
+	buf := requests.Get().(*bytes.Buffer)
+	defer requests.Put(buf)
+	buf.Reset()
+	bw := writers.Get().(*bufio.Writer)
+	bw.Reset(buf)
+	r.Header.Set("Content-Length", strconv.FormatInt(r.ContentLength, 10))
+	writeHead(bw, r.Method+" "+r.URL.RequestURI(), r.Header)
+	err := bw.Flush()
+	bw.Reset(nil)
+	writers.Put(bw)
+	if err == nil {
+		_, err = buf.ReadFrom(r.Body)
+	}
+	if err == nil {
+		_, err = s.Write(buf.Bytes())
+	}
+	return errors.Join(err, s.Close())
 }
 
 func serveExit(ctx context.Context, addr, next string, ready func(net.Addr) error) error {
