@@ -132,7 +132,7 @@ func (n *Node) has(r identity.Role) bool {
 
 func (n *Node) newEdge() error {
 	cfg := n.cfg
-	n.pool = tunnel.NewPool(tunnel.PoolConfig{Endpoint: n.endpoint, Log: n.log})
+	n.pool = tunnel.NewPool(tunnel.PoolConfig{Endpoint: n.endpoint, Log: n.log, DeadAfter: exitDeadAfter})
 	n.health = newHealth(string(n.self.Node), func(id string) (time.Duration, bool) { return n.pool.RTT(identity.NodeID(id)) }, n.peerState)
 	metrics, err := obs.NewRequests(cfg.Registry)
 	if err != nil {
@@ -236,6 +236,10 @@ func (n *Node) Self() identity.Peer { return n.self }
 func (n *Node) View() *view.Holder { return n.view }
 
 const (
+	// exitDeadAfter is how long requests wait on an exit that stopped answering before they are tried
+	// elsewhere. New requests pass it over after 300 ms already.
+	exitDeadAfter = 1500 * time.Millisecond
+
 	renewEvery  = 24 * time.Hour
 	renewRetry  = time.Minute
 	publishTick = time.Second
@@ -305,7 +309,7 @@ func (n *Node) stop(ctx context.Context) {
 			n.log.Warn().Err(err).Msg("tunnel closed with requests running")
 		}
 	}
-	leave, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	leave, done := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
 	defer done()
 	if err := n.gossip.Leave(leave); err != nil {
 		n.log.Debug().Err(err).Msg("leave gossip")

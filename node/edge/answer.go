@@ -151,7 +151,7 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 	frames := registry.NewFrames(r.dialect, contentType(reply), maxEvent)
 	tap := registry.Backend(r.dialect).NewTap(x.op.op)
 	var filter *openai.UsageFilter
-	if r.dialect == llm.OpenAIChat && !x.head.Usage.Asked {
+	if r.dialect == llm.OpenAIChat && x.head.Usage.Injects() {
 		filter = openai.NewUsageFilter()
 	}
 	var held []byte

@@ -63,7 +63,7 @@ func (a *Attempt) billed() bool {
 	if a.Fault == nil {
 		return a.Status != 0
 	}
-	return a.Fault.Phase != fault.NotSent && !a.Fault.Kind.Info().Refund
+	return !a.Fault.Refunds()
 }
 
 func (s *Server) auditOutcome(x *exchange) audit.Outcome {

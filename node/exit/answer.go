@@ -171,7 +171,9 @@ func (a *Answer) finish(err error) {
 	}
 	if a.tap != nil {
 		usage, t.HasUsage = a.tap.Usage()
-		t.Processing = a.tap.Processing()
+		if t.Processing = a.tap.Processing(); t.Processing == "" {
+			t.Processing = a.back.Processing(a.resp.Header, nil)
+		}
 	} else if a.whole != nil {
 		usage, t.HasUsage = a.back.UnaryUsage(a.op, a.whole)
 		t.Processing = a.back.Processing(a.resp.Header, a.whole)

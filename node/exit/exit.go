@@ -142,7 +142,7 @@ func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, acct 
 	var tried []string
 	var last *fault.Error // of the credentials tried so far
 	for {
-		secret, wait, ok := acct.secrets.Pick(time.Now(), tried, rand.Uint64())
+		secret, wait, ok := acct.secrets.Pick(time.Now(), req.Model, tried, rand.Uint64())
 		switch {
 		case ok || acct.bare:
 		case last != nil:
@@ -155,7 +155,7 @@ func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, acct 
 		})
 		now := time.Now()
 		if err == nil && resp.Status < 400 {
-			acct.secrets.Report(now, secret.ID, nil)
+			acct.secrets.Report(now, req.Model, secret.ID, nil)
 			return newAnswer(e, acct, req, back, op, secret.ID, resp, begin), nil
 		}
 		var f *fault.Error
@@ -172,7 +172,7 @@ func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, acct 
 		if acct.bare {
 			return nil, f
 		}
-		acct.secrets.Report(now, secret.ID, f)
+		acct.secrets.Report(now, req.Model, secret.ID, f)
 		switch f.Kind {
 		case fault.UpstreamRate, fault.UpstreamAuth, fault.UpstreamQuota:
 			tried = append(tried, secret.ID)

@@ -64,12 +64,29 @@ type Secrets struct {
 
 type secretState struct {
 	Secret
-	until  time.Time // cooling down
-	firm   bool      // until is the provider's word or a refused credential: not even a last resort
-	strike int       // failures in a row that gave no hint
-	rpm    time.Time // theoretical arrival time of the request rate (GCRA)
-	tpm    time.Time // until when the used tokens are paid off
+	account rest            // of the whole account: it is out of money
+	models  map[string]rest // vendors limit and permit by model, so that is how a secret rests
+	rpm     time.Time       // theoretical arrival time of the request rate (GCRA)
+	tpm     time.Time       // until when the used tokens are paid off
 }
+
+// rest is a pause of a secret.
+type rest struct {
+	until  time.Time
+	firm   bool // until is the provider's word or a refused credential: not even a last resort
+	strike int  // failures in a row that gave no hint
+}
+
+// resting is the longer of the two pauses that concern a model.
+func (x *secretState) resting(model string) rest {
+	if m, ok := x.models[model]; ok && m.until.After(x.account.until) {
+		return m
+	}
+	return x.account
+}
+
+// maxModels bounds how many models a secret's pauses are kept for.
+const maxModels = 1024
 
 // How long a secret rests when the provider gives no hint.
 const (
@@ -101,10 +118,11 @@ func NewSecrets(list []Secret) (*Secrets, error) {
 	return s, nil
 }
 
-// Pick chooses among the secrets not in tried, by weight, and counts one request against it. When
+// Pick chooses, for a request for the model, among the secrets not in tried, by weight, and counts
+// one request against it. When
 // none is free, but one only rests on our own guess, that one is used as the last resort. Else ok is
 // false and wait is when the first will be free; 0 means that there is nothing left to wait for.
-func (s *Secrets) Pick(now time.Time, tried []string, draw uint64) (pick Secret, wait time.Duration, ok bool) {
+func (s *Secrets) Pick(now time.Time, model string, tried []string, draw uint64) (pick Secret, wait time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var free, resort []int
@@ -116,12 +134,12 @@ func (s *Secrets) Pick(now time.Time, tried []string, draw uint64) (pick Secret,
 		if slices.Contains(tried, x.ID) {
 			continue
 		}
-		limited := x.limitedUntil(now)
-		switch ready := later(x.until, limited); {
+		limited, rest := x.limitedUntil(now), x.resting(model)
+		switch ready := later(rest.until, limited); {
 		case !ready.After(now):
 			free = append(free, i)
 			total += x.Weight
-		case !x.firm && !limited.After(now):
+		case !rest.firm && !limited.After(now):
 			resort = append(resort, i)
 		case wait == 0 || ready.Sub(now) < wait:
 			wait = ready.Sub(now)
@@ -138,7 +156,7 @@ func (s *Secrets) Pick(now time.Time, tried []string, draw uint64) (pick Secret,
 			}
 		}
 	case len(resort) > 0:
-		best = slices.MinFunc(resort, func(a, b int) int { return s.list[a].until.Compare(s.list[b].until) })
+		best = slices.MinFunc(resort, func(a, b int) int { return s.list[a].resting(model).until.Compare(s.list[b].resting(model).until) })
 	default:
 		return Secret{}, wait, false
 	}
@@ -170,10 +188,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Report says how a request with that secret ended; nil means that the provider took it. Only
-// faults that speak of the credential or its account rest it: a provider that is down is down for
-// every secret.
-func (s *Secrets) Report(now time.Time, id string, f *fault.Error) {
+// Report says how a request for the model with that secret ended; nil means that the provider took
+// it. Only faults that speak of the credential or its account rest it: a provider that is down is
+// down for every secret.
+func (s *Secrets) Report(now time.Time, model, id string, f *fault.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := s.find(id)
@@ -182,29 +200,39 @@ func (s *Secrets) Report(now time.Time, id string, f *fault.Error) {
 	}
 	x := &s.list[i]
 	if f == nil {
-		x.strike = 0
+		x.account.strike = 0
+		delete(x.models, model)
 		return
 	}
-	var rest time.Duration
-	firm := true
+	r, pause, firm := x.models[model], time.Duration(0), true
 	switch f.Kind {
 	case fault.UpstreamRate:
-		rest = f.RetryAfter
-		if rest <= 0 {
-			rest, firm = min(rateRest<<min(x.strike, 10), rateMax), false
+		pause = f.RetryAfter
+		if pause <= 0 {
+			pause, firm = min(rateRest<<min(r.strike, 10), rateMax), false
 		}
-	case fault.UpstreamQuota:
-		rest = max(quotaRest, f.RetryAfter)
 	case fault.UpstreamAuth:
-		rest = authRest
+		pause = authRest
+	case fault.UpstreamQuota:
+		x.account.take(now.Add(max(quotaRest, f.RetryAfter)), true)
+		return
 	default:
 		return
 	}
-	x.strike++
-	if until := now.Add(rest); until.After(x.until) { // never shortened
-		x.until, x.firm = until, firm
+	r.take(now.Add(pause), firm)
+	if x.models == nil || len(x.models) >= maxModels {
+		x.models = make(map[string]rest)
+	}
+	x.models[model] = r
+}
+
+// take lengthens a pause, never shortens it.
+func (r *rest) take(until time.Time, firm bool) {
+	r.strike++
+	if until.After(r.until) {
+		r.until, r.firm = until, firm
 	} else {
-		x.firm = x.firm || firm
+		r.firm = r.firm || firm
 	}
 }
 

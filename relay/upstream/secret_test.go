@@ -57,7 +57,7 @@ func TestPickByWeight(t *testing.T) {
 	s := pool(t, Secret{ID: "a", Weight: 1}, Secret{ID: "b", Weight: 3})
 	count := map[string]int{}
 	for draw := range uint64(400) {
-		x, _, ok := s.Pick(t0, nil, draw)
+		x, _, ok := s.Pick(t0, "m", nil, draw)
 		if !ok {
 			t.Fatal("nothing picked")
 		}
@@ -66,10 +66,10 @@ func TestPickByWeight(t *testing.T) {
 	if count["a"] != 100 || count["b"] != 300 {
 		t.Errorf("%v", count)
 	}
-	if x, _, ok := s.Pick(t0, []string{"b"}, 3); !ok || x.ID != "a" {
+	if x, _, ok := s.Pick(t0, "m", []string{"b"}, 3); !ok || x.ID != "a" {
 		t.Errorf("tried secret picked again: %v", x)
 	}
-	if _, wait, ok := s.Pick(t0, []string{"a", "b"}, 0); ok || wait != 0 {
+	if _, wait, ok := s.Pick(t0, "m", []string{"a", "b"}, 0); ok || wait != 0 {
 		t.Errorf("all tried: wait %s, %v", wait, ok)
 	}
 }
@@ -95,45 +95,45 @@ func TestCooldown(t *testing.T) {
 	} {
 		s := pool(t, Secret{ID: "a"})
 		for _, f := range c.faults {
-			s.Report(t0, "a", f)
+			s.Report(t0, "m", "a", f)
 		}
-		_, wait, ok := s.Pick(t0, nil, 1)
+		_, wait, ok := s.Pick(t0, "m", nil, 1)
 		if ok != (c.wait == 0) || wait != c.wait {
 			t.Errorf("%s: wait %s, %v", c.why, wait, ok)
 		}
-		if _, _, ok := s.Pick(t0.Add(c.wait), nil, 1); !ok {
+		if _, _, ok := s.Pick(t0.Add(c.wait), "m", nil, 1); !ok {
 			t.Errorf("%s: not usable after its wait", c.why)
 		}
 	}
 
 	s := pool(t, Secret{ID: "a", Weight: 100}, Secret{ID: "b"})
-	s.Report(t0, "a", rate(0))
+	s.Report(t0, "m", "a", rate(0))
 	for draw := range uint64(50) {
-		if x, _, _ := s.Pick(t0, nil, draw); x.ID != "b" {
+		if x, _, _ := s.Pick(t0, "m", nil, draw); x.ID != "b" {
 			t.Fatal("a resting secret was preferred to a free one")
 		}
 	}
-	s.Report(t0, "b", rate(time.Minute))
-	if x, _, ok := s.Pick(t0, nil, 9); !ok || x.ID != "a" {
+	s.Report(t0, "m", "b", rate(time.Minute))
+	if x, _, ok := s.Pick(t0, "m", nil, 9); !ok || x.ID != "a" {
 		t.Errorf("last resort: %v %v", x, ok)
 	}
-	s.Report(t0, "nobody", rate(time.Minute))
+	s.Report(t0, "m", "nobody", rate(time.Minute))
 }
 
 func TestOwnLimits(t *testing.T) {
 	s := pool(t, Secret{ID: "a", RPM: 60})
 	n := 0
 	for now := t0; now.Before(t0.Add(2 * time.Minute)); now = now.Add(100 * time.Millisecond) {
-		if _, _, ok := s.Pick(now, nil, 0); ok {
+		if _, _, ok := s.Pick(now, "m", nil, 0); ok {
 			n++
 		}
 	}
 	if n < 120 || n > 120+10 {
 		t.Errorf("60 rpm let %d through in two minutes", n)
 	}
-	_, wait, ok := s.Pick(t0.Add(2*time.Minute), nil, 0)
+	_, wait, ok := s.Pick(t0.Add(2*time.Minute), "m", nil, 0)
 	for ok {
-		_, wait, ok = s.Pick(t0.Add(2*time.Minute), nil, 0)
+		_, wait, ok = s.Pick(t0.Add(2*time.Minute), "m", nil, 0)
 	}
 	if wait <= 0 || wait > time.Second {
 		t.Errorf("wait %s, want up to a second", wait)
@@ -141,11 +141,11 @@ func TestOwnLimits(t *testing.T) {
 
 	s = pool(t, Secret{ID: "a", TPM: 1000})
 	s.Settle(t0, "a", 1000)
-	if _, wait, ok := s.Pick(t0, nil, 0); ok || wait != 50*time.Second {
+	if _, wait, ok := s.Pick(t0, "m", nil, 0); ok || wait != 50*time.Second {
 		t.Errorf("a spent minute: wait %s, %v", wait, ok)
 	}
 	s.Settle(t0, "a", 1<<62)
-	if _, wait, ok := s.Pick(t0, nil, 0); ok || wait > 25*time.Hour {
+	if _, wait, ok := s.Pick(t0, "m", nil, 0); ok || wait > 25*time.Hour {
 		t.Errorf("debt is not bounded: %s", wait)
 	}
 }
@@ -171,13 +171,13 @@ func TestPickKeepsItsPromises(t *testing.T) {
 			switch rapid.IntRange(0, 3).Draw(t, "do") {
 			case 0:
 				kind := rapid.SampledFrom(fault.Kinds()).Draw(t, "kind")
-				s.Report(now, id, &fault.Error{Kind: kind, RetryAfter: time.Duration(rapid.IntRange(0, 90).Draw(t, "after")) * time.Second})
+				s.Report(now, "m", id, &fault.Error{Kind: kind, RetryAfter: time.Duration(rapid.IntRange(0, 90).Draw(t, "after")) * time.Second})
 			case 1:
 				s.Settle(now, id, rapid.Int64Range(-1, 5000).Draw(t, "tokens"))
 			case 2:
 				now = now.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "step")) * time.Second)
 			default:
-				x, wait, ok := s.Pick(now, []string{id}, rapid.Uint64().Draw(t, "draw"))
+				x, wait, ok := s.Pick(now, "m", []string{id}, rapid.Uint64().Draw(t, "draw"))
 				if ok && (x.ID == id || wait != 0) {
 					t.Fatalf("picked %s with %s tried, wait %s", x.ID, id, wait)
 				}
@@ -185,7 +185,7 @@ func TestPickKeepsItsPromises(t *testing.T) {
 					if wait <= 0 {
 						t.Fatal("untried secrets but no wait")
 					}
-					if _, _, ok := s.Pick(now.Add(wait), []string{id}, 0); !ok {
+					if _, _, ok := s.Pick(now.Add(wait), "m", []string{id}, 0); !ok {
 						t.Fatalf("still nothing after the promised %s", wait)
 					}
 					now = now.Add(wait)
@@ -213,6 +213,6 @@ func BenchmarkPick(b *testing.B) {
 	tried := []string{"c"}
 	b.ReportAllocs()
 	for b.Loop() {
-		_, _, _ = s.Pick(t0, tried, 12345)
+		_, _, _ = s.Pick(t0, "m", tried, 12345)
 	}
 }
