@@ -13,9 +13,11 @@ const (
 	maxString = 512 // bytes of one text member; longer ones are cut at a rune
 	minString = 32  // the same for a record that would otherwise be too long to keep
 	maxID     = 128 // bytes of a tenant or request id
-	maxRules  = 64
-	maxRoutes = 16
+	maxRules  = 32
 )
+
+// MaxRoutes is how many routes an intent can name. A caller must not take one beyond them.
+const MaxRoutes = 32
 
 // encoder appends canonical JSON. Callers write members in the order of their names, as RFC 8785
 // 3.2.3 sorts them; a test holds them to it.
@@ -236,7 +238,7 @@ func (in *Intent) encode(e *encoder) {
 	e.hash("prompt", in.Prompt)
 	e.str("purpose", in.Purpose)
 	e.must("request", in.Request)
-	e.list("routes", min(len(in.Routes), maxRoutes), func(i int) { in.Routes[i].encode(e) })
+	e.list("routes", min(len(in.Routes), MaxRoutes), func(i int) { in.Routes[i].encode(e) })
 	e.list("rules", min(len(in.Rules), maxRules), func(i int) { e.text(in.Rules[i]) })
 	e.yes("stream", in.Stream)
 	e.hash("subject", in.Subject)

@@ -100,7 +100,7 @@ func (r *Record) At() (time.Time, error) { return time.Parse(time.RFC3339Nano, r
 
 // Intent is what is about to happen. It holds ids, countries, sizes and salted hashes: no prompt,
 // no address, no name. Routes lists every way the request may take, so that a failover needs no
-// second record.
+// second record; those beyond MaxRoutes are left out and must not be taken.
 type Intent struct {
 	Request  string `json:"request"`
 	Tenant   string `json:"-"`
