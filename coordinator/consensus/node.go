@@ -76,6 +76,10 @@ type Node struct {
 	stop         context.CancelFunc
 	wg           sync.WaitGroup
 	once         sync.Once
+
+	callsMu sync.Mutex
+	closing bool           // under callsMu: no new calls into the library
+	calls   sync.WaitGroup // added to under callsMu
 }
 
 // Start opens the store, restores the newest snapshot and joins the protocol. It does not wait for
@@ -139,7 +143,6 @@ func (n *Node) raftConfig() *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(n.cfg.ID)
 	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = p.Heartbeat, p.Election, p.Lease
-	rc.BatchApplyCh = true
 	rc.NoLegacyTelemetry = true
 	rc.ShutdownOnRemove = false // a removed member keeps serving stale reads until it is stopped
 	rc.LogOutput = logWriter{n.cfg.Log}
@@ -188,7 +191,7 @@ func (n *Node) begin(ctx context.Context) (end func()) {
 // term is one spell of leadership: first apply everything that earlier leaders committed, then act.
 func (n *Node) term(ctx context.Context) {
 	number := n.raft.CurrentTerm()
-	if err := wait(ctx, func() raft.Future { return n.raft.Barrier(0) }); err != nil {
+	if err := n.wait(ctx, func() raft.Future { return n.raft.Barrier(0) }); err != nil {
 		return
 	}
 	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != number {
@@ -219,7 +222,7 @@ func (n *Node) Propose(ctx context.Context, c command.Command) (state.Result, ui
 		queue = max(time.Until(d), time.Millisecond)
 	}
 	var f raft.ApplyFuture
-	if err := wait(ctx, func() raft.Future { f = n.raft.Apply(data, queue); return f }); err != nil {
+	if err := n.wait(ctx, func() raft.Future { f = n.raft.Apply(data, queue); return f }); err != nil {
 		return state.Result{}, 0, n.outcome(err)
 	}
 	switch r := f.Response().(type) {
@@ -252,15 +255,24 @@ func (n *Node) outcome(err error) error {
 }
 
 // wait calls the library and waits for what it promised, or for ctx: both the call and the future
-// can block for as long as a disk hangs. The goroutine ends when they do, at the latest at shutdown.
-func wait(ctx context.Context, call func() raft.Future) error {
+// can block for as long as a disk hangs. Some of the library's futures never resolve when they meet a
+// shutdown, so Shutdown lets the running calls end first and wait starts no new ones.
+func (n *Node) wait(ctx context.Context, call func() raft.Future) error {
+	n.callsMu.Lock()
+	if n.closing {
+		n.callsMu.Unlock()
+		return raft.ErrRaftShutdown
+	}
 	done := make(chan error, 1)
-	go func() { done <- call().Error() }()
+	n.calls.Go(func() { done <- call().Error() })
+	n.callsMu.Unlock()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-n.fsm.stopped:
+		return raft.ErrRaftShutdown
 	}
 }
 
@@ -278,7 +290,7 @@ func (n *Node) Linearizable(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	commit := n.raft.CommitIndex()
-	if err := wait(ctx, n.raft.VerifyLeader); err != nil {
+	if err := n.wait(ctx, n.raft.VerifyLeader); err != nil {
 		if ctx.Err() != nil {
 			return 0, fmt.Errorf("verify leadership: %w", ctx.Err())
 		}
@@ -376,7 +388,7 @@ func (n *Node) FSMHash() (hash [32]byte, index uint64) {
 // Members lists the coordinators of the newest configuration.
 func (n *Node) Members(ctx context.Context) ([]Member, error) {
 	var f raft.ConfigurationFuture
-	if err := wait(ctx, func() raft.Future { f = n.raft.GetConfiguration(); return f }); err != nil {
+	if err := n.wait(ctx, func() raft.Future { f = n.raft.GetConfiguration(); return f }); err != nil {
 		return nil, fmt.Errorf("list members: %w", err)
 	}
 	leader, _ := n.Leader()
@@ -453,7 +465,7 @@ func (n *Node) member(ctx context.Context, id string) (Member, error) {
 }
 
 func (n *Node) change(ctx context.Context, what string, call func() raft.Future) error {
-	if err := wait(ctx, call); err != nil {
+	if err := n.wait(ctx, call); err != nil {
 		return fmt.Errorf("%s: %w", what, n.outcome(err))
 	}
 	return nil
@@ -461,7 +473,7 @@ func (n *Node) change(ctx context.Context, what string, call func() raft.Future)
 
 // Compact writes a snapshot of the state now, to be kept and the log cut behind it.
 func (n *Node) Compact(ctx context.Context) error {
-	if err := wait(ctx, func() raft.Future { return n.raft.Snapshot() }); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+	if err := n.wait(ctx, func() raft.Future { return n.raft.Snapshot() }); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	return nil
@@ -480,7 +492,25 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	var err error
 	n.once.Do(func() {
 		n.stop()
-		err = wait(ctx, n.raft.Shutdown)
+		n.callsMu.Lock()
+		n.closing = true
+		n.callsMu.Unlock()
+		quiet := make(chan struct{})
+		go func() { n.calls.Wait(); close(quiet) }()
+		patience := time.NewTimer(2 * time.Second) // a hung disk ends no call
+		defer patience.Stop()
+		select {
+		case <-quiet:
+		case <-patience.C:
+		case <-ctx.Done():
+		}
+		down := make(chan error, 1)
+		go func() { down <- n.raft.Shutdown().Error() }()
+		select {
+		case err = <-down:
+		case <-ctx.Done():
+			err = fmt.Errorf("stop raft: %w", ctx.Err())
+		}
 		n.wg.Wait()
 		if c, ok := n.cfg.Transport.(io.Closer); ok {
 			err = errors.Join(err, c.Close())

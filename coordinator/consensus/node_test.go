@@ -380,19 +380,27 @@ func TestStateNeverRunsAhead(t *testing.T) {
 		n := g.nodes[g.leader()]
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
-		seen := map[uint64][32]byte{}
+		seen := 0
 		wg.Go(func() {
+			hashes := map[uint64][32]byte{}
+			index, orgs := uint64(0), 0
 			for {
-				select {
-				case <-stop:
-					return
-				case <-n.Changed():
-				}
+				changed := n.Changed()
 				s := n.Snapshot()
-				if h, ok := seen[s.Index]; ok && h != s.Hash() {
+				if h, ok := hashes[s.Index]; ok && h != s.Hash() {
 					t.Errorf("two states at index %d", s.Index)
 				}
-				seen[s.Index] = s.Hash()
+				if s.Index < index || s.Orgs.Len() < orgs {
+					t.Errorf("went back from %d with %d orgs to %d with %d", index, orgs, s.Index, s.Orgs.Len())
+				}
+				index, orgs = s.Index, s.Orgs.Len()
+				hashes[s.Index] = s.Hash()
+				select {
+				case <-changed:
+				case <-stop:
+					seen = orgs
+					return
+				}
 			}
 		})
 		for i := range 50 {
@@ -400,8 +408,8 @@ func TestStateNeverRunsAhead(t *testing.T) {
 		}
 		close(stop)
 		wg.Wait()
-		if len(seen) == 0 {
-			t.Error("the reader saw nothing")
+		if got := n.Snapshot().Orgs.Len(); got != 50 || seen > got {
+			t.Errorf("%d orgs in the end, the reader saw %d", got, seen)
 		}
 	})
 }
