@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -45,9 +44,9 @@ type Config struct {
 
 	Locator  *geo.Locator // shared by the nodes of one process
 	Profile  gossip.Profile
-	Registry prometheus.Registerer // labelled with node and region by the caller
-	Auditor  edge.Auditor          // nil = a log in Settings.Data/audit
-	Dev      bool                  // loopback clients are at home
+	Registry obs.Registerer // labelled with node and region by the caller
+	Auditor  edge.Auditor   // nil = a log in Settings.Data/audit
+	Dev      bool           // loopback clients are at home
 	Version  string
 	Log      zerolog.Logger
 }

@@ -145,12 +145,8 @@ func (a *app) target() (*target, error) {
 	if t.token = or(a.global.token, os.Getenv("CAUSEWAY_TOKEN")); t.token == "" && t.dev != nil {
 		t.token = t.dev.AdminToken
 	}
-	if path, ok := strings.CutPrefix(t.token, "file:"); ok {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fail("read the admin token", err, "")
-		}
-		t.token = strings.TrimSpace(string(b))
+	if t.token, err = secretArg(t.token); err != nil {
+		return nil, err
 	}
 	return t, t.readCA(or(a.global.ca, os.Getenv("CAUSEWAY_CA")))
 }
@@ -295,4 +291,17 @@ func or(a, b string) string {
 		return a
 	}
 	return b
+}
+
+// secretArg reads "file:PATH" arguments, so that a secret need not stand in the list of processes.
+func secretArg(s string) (string, error) {
+	path, ok := strings.CutPrefix(s, "file:")
+	if !ok {
+		return s, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fail("read the token", err, "")
+	}
+	return strings.TrimSpace(string(b)), nil
 }

@@ -150,6 +150,7 @@ func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply
 func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
 	frames := registry.NewFrames(r.dialect, contentType(reply), maxEvent)
 	tap := registry.Backend(r.dialect).NewTap(x.op.op)
+	x.out.elements = 0
 	var filter *openai.UsageFilter
 	if r.dialect == llm.OpenAIChat && x.head.Usage.Injects() {
 		filter = openai.NewUsageFilter()
@@ -168,6 +169,9 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 				break
 			}
 			raw := ev.Raw
+			if ev.Data != nil {
+				x.out.elements++
+			}
 			if filter != nil {
 				raw = filter.Filter(ev.Raw, ev.Data)
 			}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/causeway-mesh/causeway/compliance/audit"
+	"github.com/causeway-mesh/causeway/relay/dialect/gemini"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
 	"github.com/causeway-mesh/causeway/relay/meter"
@@ -109,7 +110,11 @@ func (s *Server) tell(x *exchange, f *fault.Error) {
 	case !w.committed:
 		s.tellWhole(x, f)
 	case x.head.Stream && !w.told:
-		_ = w.write(x.front.FaultEvent(f, x.idText))
+		event := x.front.FaultEvent(f, x.idText)
+		if w.array {
+			event = gemini.ArrayFault(f, x.idText, w.elements)
+		}
+		_ = w.write(event)
 		w.flush()
 	case !x.head.Stream:
 		w.abort = true

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/causeway-mesh/causeway/compliance"
+	"github.com/causeway-mesh/causeway/compliance/audit"
 	"github.com/causeway-mesh/causeway/geo"
 	"github.com/causeway-mesh/causeway/node/view"
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
@@ -34,6 +35,8 @@ func (s *Server) plan(x *exchange) error {
 		}
 		return fault.New(fault.NoRoute, "no route to %q is healthy: %s", x.model.ID, strings.Join(reasons, "; ")).After(2 * time.Second)
 	}
+	// No further than the intent can name: what is not on record is not tried.
+	p.Ordered = p.Ordered[:min(len(p.Ordered), audit.MaxRoutes)]
 	ordered := make([]route, len(p.Ordered))
 	for i, c := range p.Ordered {
 		ordered[i] = x.routes[c.Index]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,6 +114,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	op, ok := parseOperation(r.Method, r.URL, r.Header)
 	x.op, x.front = op, registry.Frontend(op.dialect)
+	x.out.array = op.stream && !strings.Contains(r.URL.RawQuery, "alt=sse")
 	x.outcome = Outcome{
 		ID: x.id, ClientID: clientID(r.Header), Traceparent: traceparent(r.Header), Node: s.cfg.Node, Region: string(s.cfg.Region),
 		Dialect: op.dialect, Op: op.op, Method: r.Method, Endpoint: endpoint(op, ok), Start: x.start, QuotaRemaining: -1,

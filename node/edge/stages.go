@@ -171,6 +171,9 @@ func (s *Server) intent(x *exchange, refused *fault.Error) audit.Intent {
 // record puts the intent on record, as durable as the verdict's audit mode asks for.
 func (s *Server) record(x *exchange) error {
 	ref, err := s.cfg.Audit.Intent(x.context(), s.intent(x, nil))
+	if err != nil && x.context().Err() != nil {
+		return canceled(x.context())
+	}
 	if err != nil {
 		return fault.New(fault.AuditUnavailable, "the audit record cannot be written, so nothing was sent").After(5 * time.Second).With(err)
 	}

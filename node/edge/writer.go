@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-mesh/causeway/relay/dialect/gemini"
 	"github.com/causeway-mesh/causeway/relay/fault"
 )
 
@@ -25,6 +26,8 @@ type clientWriter struct {
 	committed bool
 	sent      bool // answer content has been written
 	told      bool // the client has already been given the fault in the stream
+	array     bool // the stream is a JSON array (Gemini without alt=sse), not server-sent events
+	elements  int  // of the array, sent so far
 	abort     bool // break the connection: the answer is cut short and cannot say so
 	stopped   bool
 	status    int
@@ -135,10 +138,17 @@ func (c *clientWriter) tick() {
 	if !c.committed {
 		h := c.x.w.Header()
 		h.Set("Content-Type", "text/event-stream; charset=utf-8")
+		if c.array {
+			h.Set("Content-Type", "application/json; charset=utf-8")
+		}
 		h.Set("Cache-Control", "no-cache")
 		c.commitLocked(http.StatusOK)
 	}
-	if c.writeLocked(c.x.front.Keepalive()) == nil {
+	idle := c.x.front.Keepalive()
+	if c.array {
+		idle = gemini.ArrayKeepalive()
+	}
+	if c.writeLocked(idle) == nil {
 		_ = c.rc.Flush()
 		c.x.outcome.Keepalives++
 	}

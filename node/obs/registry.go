@@ -9,6 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// Registerer takes a node's metrics.
+type Registerer = prometheus.Registerer
+
 // Registry is the metrics of one process.
 type Registry struct{ r *prometheus.Registry }
 
