@@ -27,6 +27,7 @@ import (
 	"github.com/causeway-mesh/causeway/node/exit"
 	"github.com/causeway-mesh/causeway/node/obs"
 	"github.com/causeway-mesh/causeway/node/view"
+	"github.com/causeway-mesh/causeway/relay/upstream"
 )
 
 // Config assembles a node. The process around it brings the sockets, so that the same assembly runs
@@ -41,6 +42,7 @@ type Config struct {
 	Resolve func(ctx context.Context, hostport string) (net.Addr, error) // nil = the system's
 	Client  net.Listener                                                 // client API; needed by the role edge
 	HTTP3   net.PacketConn                                               // nil = no HTTP/3
+	Dial    upstream.DialFunc                                            // to providers; nil = the system's
 
 	Locator  *geo.Locator // shared by the nodes of one process
 	Profile  gossip.Profile
@@ -83,7 +85,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("mesh endpoint: %w", err)
 	}
 	if n.has(identity.RoleExit) {
-		n.exit = exit.New(exit.Config{View: n.view, Observe: n.seen.observe, MaxBody: int64(cfg.Settings.Limits.Body), Log: n.log})
+		n.exit = exit.New(exit.Config{View: n.view, Observe: n.seen.observe, MaxBody: int64(cfg.Settings.Limits.Body), Dial: cfg.Dial, Log: n.log})
 		n.server = tunnel.NewServer(tunnel.ServerConfig{Handler: n.exit, MaxBody: int64(cfg.Settings.Limits.Body), Log: n.log})
 		if err := n.endpoint.Handle(n.server.Protocol()); err != nil {
 			return nil, err
@@ -284,6 +286,9 @@ func (n *Node) Run(ctx context.Context) error {
 	n.stop(ctx)
 	stopParts()
 	err := g.Wait()
+	if n.exit != nil {
+		n.exit.Close()
+	}
 	if n.audit != nil {
 		err = errors.Join(err, n.audit.Close())
 	}

@@ -22,12 +22,12 @@ type account struct {
 	models  []string
 }
 
-func newAccount(p state.Provider, sharers int) (*account, error) {
+func newAccount(p state.Provider, sharers int, dial upstream.DialFunc) (*account, error) {
 	t := p.Timeouts
 	client, err := upstream.New(upstream.Config{
 		BaseURL: p.BaseURL, Scheme: upstream.AuthScheme(p.Auth.Scheme),
 		Timeouts: upstream.Timeouts{Connect: t.Connect.D(), FirstByte: t.FirstByte.D(), Gap: t.Gap.D(), Total: t.Total.D()},
-		MaxIdle:  256,
+		MaxIdle:  256, Dial: dial,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", p.ID, err)
@@ -85,7 +85,7 @@ func (e *Exit) rebuild(s *view.Snapshot) {
 		}
 		if a == nil {
 			var err error
-			if a, err = newAccount(p.Spec, sharers); err != nil {
+			if a, err = newAccount(p.Spec, sharers, e.cfg.Dial); err != nil {
 				e.cfg.Log.Error().Err(err).Msg("provider not usable from this exit")
 				continue
 			}

@@ -35,6 +35,7 @@ type Config struct {
 	View    *view.Holder
 	Observe func(now time.Time, s Sample) // must not block
 	MaxBody int64
+	Dial    upstream.DialFunc // connections to providers; nil = the system's
 	Log     zerolog.Logger
 }
 
@@ -55,6 +56,15 @@ func New(cfg Config) *Exit {
 		e.rebuild(s)
 	}
 	return e
+}
+
+// Close drops the idle connections to providers. Call it when no request runs any more.
+func (e *Exit) Close() {
+	if accounts := e.accounts.Load(); accounts != nil {
+		for _, a := range *accounts {
+			a.client.Close()
+		}
+	}
 }
 
 // ServeTunnel is one request from an edge over the tunnel.

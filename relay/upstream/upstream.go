@@ -67,6 +67,9 @@ const (
 	keepAliveTime = 30 * time.Second
 )
 
+// DialFunc opens a connection as net.Dialer.DialContext does.
+type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // Config describes one endpoint.
 type Config struct {
 	BaseURL      string // http or https, may carry a path prefix; as the vendor's SDK takes it
@@ -75,6 +78,7 @@ type Config struct {
 	Transport    http.RoundTripper // nil = an own pooled one
 	MaxIdle      int               // idle connections kept; 0 = 64
 	TLS          *tls.Config       // for the own transport; nil = system roots
+	Dial         DialFunc          // for the own transport; nil = the system's
 	ProxyFromEnv bool              // honour HTTPS_PROXY; off by default, the path bytes take is policy
 }
 
@@ -125,8 +129,12 @@ func newTransport(cfg Config, t Timeouts) *http.Transport {
 	if idle <= 0 {
 		idle = defaultIdle
 	}
+	dial := cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: t.Connect, KeepAlive: keepAliveTime}).DialContext
+	}
 	tr := &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: t.Connect, KeepAlive: keepAliveTime}).DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        cfg.TLS.Clone(),
 		TLSHandshakeTimeout:    t.Connect,
 		ForceAttemptHTTP2:      true,
