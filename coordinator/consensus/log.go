@@ -34,13 +34,14 @@ func (w logWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// routine lines repeat many times a second while a member is away. Its absence shows in
-// /v1/cluster/members.
+// routine lines repeat many times a second while a member is away, or belong to every election: who
+// leads is told by our own lines. A member's absence shows in /v1/cluster/members.
 func routine(line []byte) bool {
 	for _, p := range []string{
 		"raft: failed to heartbeat", "raft: failed to appendEntries", "raft: failed to pipeline", "raft: failed to contact: ",
 		"raft: failed to make requestVote", "raft-net: ", "raft: appendEntries rejected", "raft: failed to get previous log",
-		"raft: rejecting pre-vote",
+		"raft: rejecting pre-vote", "raft: heartbeat timeout reached", "raft: Election timeout reached", "raft: pre-vote campaign failed",
+		"raft: no known peers", "raft: not part of stable configuration", "raft: rejecting vote request",
 	} {
 		if bytes.HasPrefix(line, []byte(p)) {
 			return true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/causeway-mesh/causeway/mesh/identity"
+	"github.com/causeway-mesh/causeway/mesh/path"
 	"github.com/causeway-mesh/causeway/relay/fault"
 )
 
@@ -269,6 +270,29 @@ func TestResetCodesAreRetryClasses(t *testing.T) {
 		f := faultOf(c.err, c.know)
 		if f.Kind != c.kind || f.Phase != c.phase {
 			t.Errorf("%v with phase %d (%s): %v phase %d, want %v phase %d", c.err, c.know, c.why, f.Kind, f.Phase, c.kind, c.phase)
+		}
+	}
+}
+
+// An operator reads of an exit's connection only when its end was not meant.
+func TestPlannedEndings(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+		why  string
+	}{
+		{closed(path.CloseNone), true, "the handler ended"},
+		{closed(path.CloseShutdown), true, "a side is stopping"},
+		{closed(closeDrained), true, "the exit was drained"},
+		{closed(closeRetired), true, "replaced by a newer one"},
+		{closed(closeAborted), false, "requests were cut off"},
+		{closed(closeDead), false, "it did not answer"},
+		{closed(closeRole), false, "the peer is no exit any more"},
+		{closed(path.CloseRevoked), false, "revoked"},
+		{errors.New("timeout: no recent network activity"), false, "lost"},
+	} {
+		if got := planned(c.err); got != c.want {
+			t.Errorf("%v (%s): planned %v", c.err, c.why, got)
 		}
 	}
 }

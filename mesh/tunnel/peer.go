@@ -7,7 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"github.com/causeway-mesh/causeway/mesh/identity"
+	"github.com/causeway-mesh/causeway/mesh/path"
 	"github.com/causeway-mesh/causeway/relay/fault"
 )
 
@@ -200,7 +203,11 @@ func (ps *peerState) lost(c *conn) {
 				s.fails++
 				s.err, s.next = cause, time.Now().Add(ps.p.jitter(min(backoffMin<<min(s.fails-1, 10), backoffMax)))
 			}
-			ps.p.cfg.Log.Info().Str("exit", string(ps.node)).AnErr("cause", cause).Msg("exit connection ended")
+			e := ps.p.cfg.Log.Info()
+			if ps.p.ctx.Err() != nil || planned(cause) {
+				e = ps.p.cfg.Log.Debug()
+			}
+			e.Str("exit", string(ps.node)).AnErr("cause", cause).Msg("exit connection ended")
 		}
 	}
 	for i, r := range ps.retired {
@@ -210,6 +217,20 @@ func (ps *peerState) lost(c *conn) {
 		}
 	}
 	ps.p.kickMonitor()
+}
+
+// planned tells the regular ends of a connection, which nobody needs to look into: either side stopped in
+// order or let go of a connection that it did not need.
+func planned(cause error) bool {
+	e, ok := errors.AsType[*quic.ApplicationError](cause)
+	if !ok {
+		return false
+	}
+	switch e.ErrorCode {
+	case path.CloseNone, path.CloseShutdown, closeDrained, closeRetired:
+		return true
+	}
+	return false
 }
 
 // unreachable makes the fault of an exit that cannot take the request now.
