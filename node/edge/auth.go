@@ -53,23 +53,6 @@ func (s *Server) authenticate(x *exchange) error {
 	return nil
 }
 
-// allowOrigin answers a browser of an origin that the tenant permits.
-func (s *Server) allowOrigin(x *exchange) {
-	origin := x.r.Header.Get("Origin")
-	if origin == "" {
-		return
-	}
-	for _, o := range x.key.Tenant.CORS {
-		if o == "*" || o == origin {
-			h := x.w.Header()
-			h.Set("Access-Control-Allow-Origin", origin)
-			h.Add("Vary", "Origin")
-			h.Set("Access-Control-Expose-Headers", "x-causeway-request-id, x-causeway-route, x-causeway-cache, retry-after")
-			return
-		}
-	}
-}
-
 // clientAddr is the socket's peer, or, when that is a trusted proxy, the nearest address in
 // X-Forwarded-For that is not one: what a client writes into the header itself is never believed.
 func (s *Server) clientAddr(r *http.Request) netip.Addr {

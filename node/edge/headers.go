@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/causeway-mesh/causeway/geo"
@@ -13,15 +14,38 @@ import (
 func clientID(h http.Header) string {
 	for _, name := range [...]string{"X-Request-Id", "X-Client-Request-Id"} {
 		if v := h.Get(name); v != "" {
-			return strings.Map(func(r rune) rune {
-				if r < ' ' || r == 0x7f {
-					return -1
-				}
-				return r
-			}, cut(v, 128))
+			return printable(cut(v, 128))
 		}
 	}
 	return ""
+}
+
+// session is the client's own id of the session that the request belongs to: Claude Code's, Codex's.
+func session(h http.Header) string {
+	for _, name := range [...]string{"X-Claude-Code-Session-Id", "Session-Id"} {
+		if v := h.Get(name); v != "" {
+			return printable(cut(v, 128))
+		}
+	}
+	return ""
+}
+
+// clientRetry is how often the client's SDK says that it has tried before.
+func clientRetry(h http.Header) int {
+	n, err := strconv.ParseUint(h.Get("X-Stainless-Retry-Count"), 10, 8)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // traceparent continues the client's trace, or begins one (W3C Trace Context, version 00). The

@@ -14,6 +14,8 @@ import (
 type Outcome struct {
 	ID          RequestID
 	ClientID    string // the client's own x-request-id, cut to a sane length
+	Session     string // the client's own session id, cut likewise
+	ClientRetry int    // which try of the client's own this is, as its SDK says; 0 = the first
 	Traceparent string
 	Node        string
 	Region      string
@@ -47,6 +49,8 @@ type Outcome struct {
 	Keepalives        int
 	QuotaModel        string // the model whose token limit is the tightest, for model_quota_remaining
 	QuotaRemaining    int64  // -1 = not limited
+	QuotaLimit        int64
+	QuotaReset        time.Duration // from Start, until all of QuotaLimit is free again if nothing more is used
 }
 
 // UsageKind says how far a usage can be trusted.

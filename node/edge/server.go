@@ -116,7 +116,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.op, x.front = op, registry.Frontend(op.dialect)
 	x.out.array = op.stream && !strings.Contains(r.URL.RawQuery, "alt=sse")
 	x.outcome = Outcome{
-		ID: x.id, ClientID: clientID(r.Header), Traceparent: traceparent(r.Header), Node: s.cfg.Node, Region: string(s.cfg.Region),
+		ID: x.id, ClientID: clientID(r.Header), Session: session(r.Header), ClientRetry: clientRetry(r.Header), Traceparent: traceparent(r.Header), Node: s.cfg.Node, Region: string(s.cfg.Region),
 		Dialect: op.dialect, Op: op.op, Method: r.Method, Endpoint: endpoint(op, ok), Start: x.start, QuotaRemaining: -1,
 	}
 	h := w.Header()
@@ -125,6 +125,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	err := s.admit(x, ok)
 	switch {
+	case err == nil && r.Method == http.MethodOptions:
+		err = s.preflight(x)
 	case err == nil && op.root:
 		s.welcome(x)
 	case err == nil:
@@ -143,15 +145,13 @@ func (s *Server) admit(x *exchange, known bool) error {
 		return fault.New(fault.NotFound, "no API at %s; the paths are /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/messages, /v1/models and /v1beta/models/MODEL:VERB", cut(x.r.URL.Path, 80))
 	case x.op.upgrade:
 		return fault.New(fault.UpgradeRequired, "WebSocket is not offered on this path; send POST with \"stream\": true")
-	case x.r.Method == http.MethodOptions:
-		return fault.New(fault.MethodNotAllowed, "this path takes %s", x.op.methods)
-	case !allows(x.op.methods, x.r.Method):
+	case !allows(x.op.methods, x.r.Method) && x.r.Method != http.MethodOptions:
 		x.w.Header().Set("Allow", x.op.methods)
 		return fault.New(fault.MethodNotAllowed, "this path takes %s, not %s", x.op.methods, cut(x.r.Method, 16))
 	case s.draining.Load():
 		return fault.New(fault.Draining, "this edge is shutting down; connect again to reach another").After(time.Second)
 	}
-	if x.snapshot = s.cfg.View.Load(); x.snapshot == nil && !x.op.root {
+	if x.snapshot = s.cfg.View.Load(); x.snapshot == nil && (!x.op.root || x.r.Method == http.MethodOptions) {
 		return fault.New(fault.NoRoute, "this edge has not heard from a coordinator yet").After(time.Second)
 	}
 	return nil

@@ -24,6 +24,7 @@ func Compile(v *api.NodeView) (*Snapshot, error) {
 		Regions: make(map[geo.RegionID]geo.Region, len(v.Regions)), Providers: make(map[string]*Provider, len(v.Providers)),
 		places: make(map[geo.RegionID]geo.CountrySet, len(v.Regions)), pepper: v.Pepper, keys: make(map[[sha256.Size]byte]*Key, len(v.Keys)),
 		models: make(map[string]*Model, len(v.Models)), tenants: make(map[string]*Tenant, len(v.Tenants)),
+		origins: make(map[string]bool),
 	}
 	s.Self, _ = v.Self()
 	for _, r := range v.Regions {
@@ -102,6 +103,9 @@ func (s *Snapshot) compileTenants(v *api.NodeView) error {
 					return fmt.Errorf("tenant %s: %w", t.ID, err)
 				}
 			}
+		}
+		for _, o := range t.CORS {
+			s.origins[o] = true
 		}
 		s.tenants[t.ID] = out
 	}

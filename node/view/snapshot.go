@@ -38,6 +38,7 @@ type Snapshot struct {
 	keys    map[[sha256.Size]byte]*Key
 	models  map[string]*Model
 	tenants map[string]*Tenant
+	origins map[string]bool // that some tenant lets browsers call from; "*" = any
 }
 
 // Route is the mesh-wide routing behaviour.
@@ -140,6 +141,12 @@ func (s *Snapshot) Model(name string) (*Model, bool) {
 // Place is a region's country as a set; empty for a region that is not known, which no restricting
 // rule permits.
 func (s *Snapshot) Place(r geo.RegionID) geo.CountrySet { return s.places[r] }
+
+// AllowsOrigin reports whether some tenant lets browsers of the origin call. It answers a preflight,
+// which carries no key and so no tenant; the call itself is held to its own tenant's list.
+func (s *Snapshot) AllowsOrigin(origin string) bool {
+	return origin != "" && (s.origins[origin] || s.origins["*"])
+}
 
 // Tenant finds a tenant by id.
 func (s *Snapshot) Tenant(id string) (*Tenant, bool) {
