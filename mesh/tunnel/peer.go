@@ -31,6 +31,7 @@ type peerState struct {
 type slot struct {
 	c       *conn
 	dialing chan struct{} // closed when the dial in progress ends
+	giveUp  context.CancelFunc
 	fails   int
 	next    time.Time // no dial before this
 	err     error
@@ -157,15 +158,23 @@ func (ps *peerState) dial(now time.Time, s *slot) bool {
 	done := make(chan struct{})
 	s.dialing = done
 	addr := ps.addr
+	ctx, cancel := context.WithTimeout(ps.p.ctx, dialLimit)
+	s.giveUp = cancel
 	return ps.p.spawn(func() {
-		ctx, cancel := context.WithTimeout(ps.p.ctx, dialLimit)
 		q, peer, err := ps.p.cfg.Endpoint.DialRole(ctx, addr, ALPN, ps.node, identity.RoleExit)
 		cancel()
 		ps.p.dials.Add(1)
 		ps.mu.Lock()
 		defer ps.mu.Unlock()
 		defer close(done)
-		s.dialing = nil
+		s.dialing, s.giveUp = nil, nil
+		if addr != ps.addr { // the exit has moved meanwhile: whatever came of this is of no use
+			if err == nil {
+				_ = q.CloseWithError(closeRetired, "the exit has moved")
+			}
+			ps.p.kickMonitor()
+			return
+		}
 		if err != nil {
 			if s.fails++; s.fails == 1 {
 				ps.p.cfg.Log.Warn().Err(err).Str("exit", string(ps.node)).Str("addr", addr).Msg("exit cannot be reached")

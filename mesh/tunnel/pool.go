@@ -232,6 +232,9 @@ func (ps *peerState) move(addr string) {
 			ps.retired = append(ps.retired, s.c)
 		}
 		s.c, s.fails, s.next, s.err = nil, 0, time.Time{}, nil
+		if s.giveUp != nil {
+			s.giveUp()
+		}
 	}
 }
 
