@@ -41,6 +41,7 @@ type Config struct {
 	Streams  int           // 16 streams per target and round, one after another, 200 chunks with a gap of 1 ms
 	Paced    int           // 16 streams at once, 5 ms gap, for CPU per chunk; 0 = not
 	Held     int           // 500 streams held open at once, for memory; 0 = not
+	Settle   time.Duration // 5 s before idle memory is read: what starting took goes back to the system with delay
 	NoPin    bool          // do not put loader and provider on CPU 0 and what is measured on CPU 1
 	Seed     uint64        // of the order of targets
 
@@ -52,21 +53,44 @@ type Target struct {
 	Name  string
 	Floor string // the floor to compare with: GoProxy for one hop, QUIC2 for two
 	Note  string
+	Only  Scope // what is measured of it
+	// Beside names a target to which the p99 is compared, and P99 is the most that it may be above it.
+	Beside string
+	P99    time.Duration
 	// Start brings the target up in front of the provider at Env.Provider, as processes on Env.CPU.
 	Start func(ctx context.Context, env Env) (Running, error)
 }
+
+// Scope is how much of a target is measured.
+type Scope uint8
+
+// Scopes.
+const (
+	Everything Scope = iota
+	Latency          // small requests, one after another
+	Idle             // memory before any request; it is stopped after that
+)
 
 // Env is what a target needs to start.
 type Env struct {
 	Provider string // base URL of the mock provider: an OpenAI SDK's base_url is this + "/v1"
 	CPU      int    // where its processes belong, for Spawn; -1 = anywhere
+	Spare    int    // where helpers belong that no request passes through
 }
 
 // Running is a target that is up.
 type Running struct {
 	load.Target
-	PIDs []int // the processes whose CPU and memory count
-	Stop func() error
+	Processes []Process // those whose CPU and memory count
+	Stop      func() error
+}
+
+// Process is one of a target's, with what it may hold at most; 0 = no bound.
+type Process struct {
+	PID       int
+	Name      string // for the report, when there are bounds
+	MaxIdleMB float64
+	MaxHeldKB float64 // a held stream
 }
 
 func (c Config) withDefaults() Config {
@@ -80,6 +104,9 @@ func (c Config) withDefaults() Config {
 	def(&c.Clients, 64)
 	if c.LoadFor <= 0 {
 		c.LoadFor = 2 * time.Second
+	}
+	if c.Settle <= 0 {
+		c.Settle = 5 * time.Second
 	}
 	if c.Progress == nil {
 		c.Progress = io.Discard
@@ -115,9 +142,18 @@ type runner struct {
 
 // subject is a target under measurement with its samples.
 type subject struct {
-	name, floor, note string
-	run               Running
-	figures           figures
+	Target
+	name    string
+	run     Running
+	figures figures
+}
+
+func (s *subject) pids() []int {
+	out := make([]int, len(s.run.Processes))
+	for i, p := range s.run.Processes {
+		out[i] = p.PID
+	}
+	return out
 }
 
 func (r *runner) stop() error {
@@ -159,7 +195,7 @@ func (r *runner) start(ctx context.Context) error {
 			if err != nil {
 				return Running{}, err
 			}
-			return Running{Target: load.Target{URL: "http://" + p.Addr}, PIDs: []int{p.PID}}, nil
+			return Running{Target: load.Target{URL: "http://" + p.Addr}, Processes: []Process{{PID: p.PID}}}, nil
 		}},
 		{Name: QUIC2, Start: func(ctx context.Context, env Env) (Running, error) {
 			exit, err := r.child(ctx, env.CPU, floor.QUICExit, "--next", provider)
@@ -170,14 +206,14 @@ func (r *runner) start(ctx context.Context) error {
 			if err != nil {
 				return Running{}, err
 			}
-			return Running{Target: load.Target{URL: "http://" + edge.Addr}, PIDs: []int{edge.PID, exit.PID}}, nil
+			return Running{Target: load.Target{URL: "http://" + edge.Addr}, Processes: []Process{{PID: edge.PID}, {PID: exit.PID}}}, nil
 		}},
 	}
 	for _, t := range slices.Concat(floors, r.cfg.Targets) {
 		if len(r.cfg.Only) > 0 && t.Name != Direct && !slices.Contains(r.cfg.Only, t.Name) {
 			continue
 		}
-		run, err := t.Start(ctx, Env{Provider: provider, CPU: r.cpu})
+		run, err := t.Start(ctx, Env{Provider: provider, CPU: r.cpu, Spare: loader})
 		if err != nil {
 			return fmt.Errorf("start %s: %w", t.Name, err)
 		}
@@ -187,7 +223,7 @@ func (r *runner) start(ctx context.Context) error {
 		if run.Model == "" {
 			run.Model = "bench"
 		}
-		r.subjects = append(r.subjects, &subject{name: t.Name, floor: t.Floor, note: t.Note, run: run})
+		r.subjects = append(r.subjects, &subject{Target: t, name: t.Name, run: run})
 	}
 	return nil
 }

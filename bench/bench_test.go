@@ -30,14 +30,14 @@ func TestRunMeasuresEveryTarget(t *testing.T) {
 	started := false
 	table, err := Run(t.Context(), Config{
 		Child: []string{os.Args[0]}, Env: []string{asChild + "=1"}, NoPin: true,
-		Rounds: 1, PerRound: 20, Clients: 4, LoadFor: 100 * time.Millisecond, Streams: 1, Held: 5,
+		Rounds: 1, PerRound: 20, Clients: 4, LoadFor: 100 * time.Millisecond, Streams: 1, Held: 5, Settle: time.Millisecond,
 		Targets: []Target{{Name: "again", Floor: QUIC2, Start: func(ctx context.Context, env Env) (Running, error) {
 			started = true
 			p, err := Spawn(ctx, []string{os.Args[0], "goproxy", "--next", env.Provider}, []string{asChild + "=1"}, env.CPU, "listening ")
 			if err != nil {
 				return Running{}, err
 			}
-			r := Running{PIDs: []int{p.PID}, Stop: p.Stop}
+			r := Running{Processes: []Process{{PID: p.PID, Name: "proxy", MaxIdleMB: 1, MaxHeldKB: 1 << 20}}, Stop: p.Stop}
 			r.URL = "http://" + p.Addr
 			return r, nil
 		}}},
@@ -58,6 +58,9 @@ func TestRunMeasuresEveryTarget(t *testing.T) {
 		if idle := row.Figures[10]; row.Name != Direct && (!idle.Ok() || idle.Value <= 1) {
 			t.Errorf("%s: idle memory %v MB", row.Name, idle.Value)
 		}
+	}
+	if len(table.Bounds) != 2 || !table.Bounds[0].Over() || table.Bounds[1].Over() {
+		t.Errorf("bounds: %+v", table.Bounds)
 	}
 	var b strings.Builder
 	if err := table.Write(&b); err != nil || !strings.Contains(b.String(), "quic2") {
@@ -98,7 +101,7 @@ func TestOwnProcessIsReadable(t *testing.T) {
 		t.Skip("no /proc here")
 	}
 	pids := []int{os.Getpid()}
-	if b, err := rss(pids); err != nil || b < 1<<20 {
+	if b, err := rssOf(pids); err != nil || b[0] < 1<<20 {
 		t.Errorf("memory: %d, %v", b, err)
 	}
 	if _, err := cpuTime(pids); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,7 +35,7 @@ type Proc struct {
 	stop func() error
 }
 
-// Stop ends the child and waits for it.
+// Stop ends the child and waits for it. It may be called again.
 func (p *Proc) Stop() error { return p.stop() }
 
 const startTimeout = 20 * time.Second
@@ -59,14 +60,14 @@ func Spawn(ctx context.Context, argv []string, env []string, cpu int, ready stri
 	if err := startPinned(cmd, cpu); err != nil {
 		return nil, fmt.Errorf("start %s: %w", argv[0], err)
 	}
-	stop := func() error {
+	stop := sync.OnceValue(func() error {
 		in.Close()
 		ask := time.AfterFunc(time.Second, func() { cmd.Process.Signal(syscall.SIGTERM) }) // a node drains
 		defer ask.Stop()
 		kill := time.AfterFunc(15*time.Second, func() { cmd.Process.Kill() })
 		defer kill.Stop()
 		return cmd.Wait()
-	}
+	})
 	line := make(chan string, 1)
 	go func() {
 		defer close(line)

@@ -32,6 +32,8 @@ type figures struct {
 	paced   cost                   // of paced streams
 	idle    float64                // MB
 	held    float64                // KB a stream
+	idleOf  []float64              // MB, of each process
+	heldOf  []float64              // KB a stream, of each process
 }
 
 // cost is CPU time spent on a number of requests.
@@ -49,11 +51,11 @@ func (c cost) per1000() report.Figure {
 
 // spend runs work and adds the subject's CPU time and the count that work returns.
 func (s *subject) spend(c *cost, work func() (int, error)) error {
-	if len(s.run.PIDs) == 0 {
+	if len(s.run.Processes) == 0 {
 		_, err := work()
 		return err
 	}
-	before, err := cpuTime(s.run.PIDs)
+	before, err := cpuTime(s.pids())
 	if err != nil {
 		return err
 	}
@@ -61,22 +63,15 @@ func (s *subject) spend(c *cost, work func() (int, error)) error {
 	if err != nil {
 		return err
 	}
-	after, err := cpuTime(s.run.PIDs)
+	after, err := cpuTime(s.pids())
 	c.cpu += after - before
 	c.n += n
 	return err
 }
 
 func (r *runner) measure(ctx context.Context) error {
-	for _, s := range r.subjects {
-		s.figures.idle, s.figures.held = math.NaN(), math.NaN()
-		if len(s.run.PIDs) > 0 {
-			b, err := rss(s.run.PIDs)
-			if err != nil {
-				return err
-			}
-			s.figures.idle = float64(b) / (1 << 20)
-		}
+	if err := r.idle(ctx); err != nil {
+		return fmt.Errorf("idle memory: %w", err)
 	}
 	steps := []struct {
 		name   string
@@ -103,9 +98,46 @@ func (r *runner) measure(ctx context.Context) error {
 	return nil
 }
 
-// each visits the subjects in a new order.
-func (r *runner) each(visit func(*subject) error) error {
+// idle reads the memory of what has been started and not used.
+func (r *runner) idle(ctx context.Context) error {
+	fmt.Fprintf(r.cfg.Progress, "idle, %s\n", r.cfg.Settle)
+	t := time.NewTimer(r.cfg.Settle)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for _, s := range r.subjects {
+		s.figures.idle, s.figures.held = math.NaN(), math.NaN()
+		if len(s.run.Processes) == 0 {
+			continue
+		}
+		each, err := rssOf(s.pids())
+		if err != nil {
+			return err
+		}
+		s.figures.idle = 0
+		for _, b := range each {
+			mb := float64(b) / (1 << 20)
+			s.figures.idle += mb
+			s.figures.idleOf = append(s.figures.idleOf, mb)
+		}
+		if s.Only == Idle {
+			if err := s.run.Stop(); err != nil {
+				return fmt.Errorf("stop %s: %w", s.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// each visits the subjects of a scope in a new order.
+func (r *runner) each(scope Scope, visit func(*subject) error) error {
 	for _, i := range r.rng.Perm(len(r.subjects)) {
+		if r.subjects[i].Only > scope {
+			continue
+		}
 		if err := visit(r.subjects[i]); err != nil {
 			return fmt.Errorf("%s: %w", r.subjects[i].name, err)
 		}
@@ -125,7 +157,11 @@ func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 func (r *runner) sequential(ctx context.Context) error {
 	for b, size := range bodies {
 		p50, p99 := map[string]float64{}, map[string]float64{}
-		err := r.each(func(s *subject) error {
+		scope := Everything
+		if size == small {
+			scope = Latency
+		}
+		err := r.each(scope, func(s *subject) error {
 			c := load.NewClient(s.run.Target, load.Shape{Bytes: size})
 			defer c.Close()
 			warm := 20
@@ -146,6 +182,9 @@ func (r *runner) sequential(ctx context.Context) error {
 			return err
 		}
 		for _, s := range r.subjects {
+			if _, ok := p50[s.name]; !ok {
+				continue
+			}
 			s.figures.added[b] = append(s.figures.added[b], p50[s.name]-p50[Direct])
 			s.figures.tail[b] = append(s.figures.tail[b], p99[s.name]-p99[Direct])
 		}
@@ -155,7 +194,7 @@ func (r *runner) sequential(ctx context.Context) error {
 
 func (r *runner) closed(ctx context.Context) error {
 	for b, size := range bodies {
-		err := r.each(func(s *subject) error {
+		err := r.each(Everything, func(s *subject) error {
 			c := load.NewClient(s.run.Target, load.Shape{Bytes: size})
 			defer c.Close()
 			if w := load.Closed(ctx, c, r.cfg.Clients, r.cfg.LoadFor/8); w.Errors > 0 {
@@ -179,7 +218,7 @@ func (r *runner) streams(ctx context.Context) error {
 		return nil
 	}
 	first, way := map[string]float64{}, map[string]float64{}
-	err := r.each(func(s *subject) error {
+	err := r.each(Everything, func(s *subject) error {
 		c := load.NewClient(s.run.Target, load.Shape{Bytes: small, Stream: true, Chunks: chunks, Gap: time.Millisecond})
 		defer c.Close()
 		if w := load.Streams(ctx, c, 1, 1); w.Errors > 0 {
@@ -194,6 +233,9 @@ func (r *runner) streams(ctx context.Context) error {
 		return err
 	}
 	for _, s := range r.subjects {
+		if _, ok := first[s.name]; !ok {
+			continue
+		}
 		s.figures.ttft = append(s.figures.ttft, first[s.name]-first[Direct])
 		s.figures.chunk = append(s.figures.chunk, way[s.name]-way[Direct])
 	}
@@ -204,7 +246,7 @@ func (r *runner) paced(ctx context.Context) error {
 	if r.cfg.Paced <= 0 {
 		return nil
 	}
-	return r.each(func(s *subject) error {
+	return r.each(Everything, func(s *subject) error {
 		c := load.NewClient(s.run.Target, load.Shape{Bytes: small, Stream: true, Chunks: chunks, Gap: 5 * time.Millisecond})
 		defer c.Close()
 		return s.spend(&s.figures.paced, func() (int, error) {
@@ -219,8 +261,8 @@ func (r *runner) held(ctx context.Context) error {
 	if r.cfg.Held <= 0 {
 		return nil
 	}
-	return r.each(func(s *subject) error {
-		if len(s.run.PIDs) == 0 {
+	return r.each(Everything, func(s *subject) error {
+		if len(s.run.Processes) == 0 {
 			return nil
 		}
 		c := load.NewClient(s.run.Target, load.Shape{Bytes: small, Stream: true, Chunks: 1000, Gap: 500 * time.Millisecond})
@@ -228,31 +270,38 @@ func (r *runner) held(ctx context.Context) error {
 		if w := load.Sequential(ctx, load.NewClient(s.run.Target, load.Shape{Bytes: small}), warmup); w.Errors > 0 {
 			return failed(w.Errors, w.FirstErr)
 		}
-		before, err := rss(s.run.PIDs)
+		before, err := rssOf(s.pids())
 		if err != nil {
 			return err
 		}
-		var peak int64
-		res := load.Held(ctx, c, r.cfg.Held, 2*time.Second, func() { peak, err = r.watch(ctx, s.run.PIDs) })
+		var peak []int64
+		res := load.Held(ctx, c, r.cfg.Held, 2*time.Second, func() { peak, err = r.watch(ctx, s.pids()) })
 		if err != nil {
 			return err
 		}
-		s.figures.held = float64(peak-before) / 1024 / float64(r.cfg.Held)
+		s.figures.held = 0
+		for i := range peak {
+			kb := float64(peak[i]-before[i]) / 1024 / float64(r.cfg.Held)
+			s.figures.held += kb
+			s.figures.heldOf = append(s.figures.heldOf, kb)
+		}
 		return failed(res.Errors, res.FirstErr)
 	})
 }
 
-// watch returns the most memory seen over a few seconds of streaming.
-func (r *runner) watch(ctx context.Context, pids []int) (int64, error) {
+// watch returns the most memory of each process seen over a few seconds of streaming.
+func (r *runner) watch(ctx context.Context, pids []int) ([]int64, error) {
 	t := time.NewTicker(250 * time.Millisecond)
 	defer t.Stop()
-	var peak int64
+	peak := make([]int64, len(pids))
 	for range 12 {
-		b, err := rss(pids)
+		now, err := rssOf(pids)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		peak = max(peak, b)
+		for i := range peak {
+			peak[i] = max(peak[i], now[i])
+		}
 		select {
 		case <-t.C:
 		case <-ctx.Done():

@@ -41,21 +41,21 @@ func parseStat(b []byte) (time.Duration, error) {
 	return time.Duration(user+system) * tick, errors.Join(err1, err2)
 }
 
-// rss is the processes' resident memory in bytes (proc(5), VmRSS of status).
-func rss(pids []int) (int64, error) {
-	var sum int64
+// rssOf is the resident memory of each process in bytes (proc(5), VmRSS of status).
+func rssOf(pids []int) ([]int64, error) {
+	out := make([]int64, 0, len(pids))
 	for _, pid := range pids {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
-			return 0, fmt.Errorf("read memory: %w", err)
+			return nil, fmt.Errorf("read memory: %w", err)
 		}
 		kb, err := parseRSS(b)
 		if err != nil {
-			return 0, fmt.Errorf("read memory of %d: %w", pid, err)
+			return nil, fmt.Errorf("read memory of %d: %w", pid, err)
 		}
-		sum += kb << 10
+		out = append(out, kb<<10)
 	}
-	return sum, nil
+	return out, nil
 }
 
 func parseRSS(b []byte) (int64, error) {

@@ -34,14 +34,39 @@ func (r *runner) table() *report.Table {
 	}
 	for _, s := range r.subjects {
 		f := &s.figures
-		row := report.Row{Name: s.name, Floor: s.floor, Note: s.note, Figures: []report.Figure{
+		row := report.Row{Name: s.name, Floor: s.Floor, Note: s.Note, Figures: []report.Figure{
 			over(f.added[0]), over(f.added[1]), over(f.tail[0]), f.seqCPU[0].per1000(),
 			over(f.rate[0]), f.loadCPU[0].per1000(), f.loadCPU[1].per1000(),
 			over(f.ttft), over(f.chunk), f.paced.per1000(), {Value: f.idle}, {Value: f.held},
 		}}
 		t.Rows = append(t.Rows, row)
+		t.Bounds = append(t.Bounds, r.bounds(s)...)
 	}
 	return t
+}
+
+// bounds are the measures of a subject that have a limit of their own, whatever the floor takes.
+func (r *runner) bounds(s *subject) []report.Bound {
+	var out []report.Bound
+	for i, p := range s.run.Processes {
+		if f := s.figures; p.MaxIdleMB > 0 && i < len(f.idleOf) {
+			out = append(out, report.Bound{Target: s.name, Measure: "idle MB, " + p.Name, Value: f.idleOf[i], Max: p.MaxIdleMB})
+		}
+		if f := s.figures; p.MaxHeldKB > 0 && i < len(f.heldOf) {
+			out = append(out, report.Bound{Target: s.name, Measure: "KB/held stream, " + p.Name, Value: f.heldOf[i], Max: p.MaxHeldKB})
+		}
+	}
+	for _, o := range r.subjects {
+		if s.Beside == "" || o.name != s.Beside || len(o.figures.tail[0]) != len(s.figures.tail[0]) {
+			continue
+		}
+		more := make([]float64, len(s.figures.tail[0])) // of the same round
+		for i := range more {
+			more[i] = (s.figures.tail[0][i] - o.figures.tail[0][i]) / 1e3
+		}
+		out = append(out, report.Bound{Target: s.name, Measure: "p99 400B ms above " + o.name, Value: over(more).Value, Max: float64(s.P99) / 1e6})
+	}
+	return out
 }
 
 func over(rounds []float64) report.Figure {

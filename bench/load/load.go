@@ -24,6 +24,7 @@ type Target struct {
 	URL   string // base: /v1/chat/completions is appended
 	Key   string // client key, "" = none
 	Model string
+	Class string // sent as x-causeway-class; "" = none
 }
 
 // Shape is what one request asks for.
@@ -51,6 +52,9 @@ func NewClient(t Target, s Shape) *Client {
 	h := http.Header{"Content-Type": {"application/json"}, "User-Agent": {"causeway-bench"}}
 	if t.Key != "" {
 		h.Set("Authorization", "Bearer "+t.Key)
+	}
+	if t.Class != "" {
+		h.Set("X-Causeway-Class", t.Class)
 	}
 	return &Client{
 		http: &http.Client{Transport: tr},

@@ -81,6 +81,32 @@ type Table struct {
 	Title   string
 	Columns []Column
 	Rows    []Row
+	Bounds  []Bound
+}
+
+// Bound is a measure with a limit of its own.
+type Bound struct {
+	Target, Measure string
+	Value, Max      float64
+}
+
+// Over reports whether the limit is exceeded.
+func (b Bound) Over() bool { return b.Value > b.Max }
+
+// Over lists what exceeds its bar or limit.
+func (t *Table) Over() []string {
+	var out []string
+	for _, r := range t.Ratios() {
+		if r.Over() {
+			out = append(out, fmt.Sprintf("%s, %s: %.2fx of %s, bar %.2f", r.Target, r.Measure, r.Ratio, r.Floor, r.Bar))
+		}
+	}
+	for _, b := range t.Bounds {
+		if b.Over() {
+			out = append(out, fmt.Sprintf("%s, %s: %s, limit %s", b.Target, b.Measure, number(Figure{Value: b.Value}), number(Figure{Value: b.Max})))
+		}
+	}
+	return out
 }
 
 // Ratio compares a target with its floor in one measure.
@@ -142,20 +168,36 @@ func (t *Table) Write(w io.Writer) error {
 			}
 		}
 	}
-	ratios := t.Ratios()
-	if len(ratios) == 0 {
+	if ratios := t.Ratios(); len(ratios) > 0 {
+		if err := writeRatios(w, ratios); err != nil {
+			return err
+		}
+	}
+	if len(t.Bounds) == 0 {
 		return nil
 	}
-	cells = [][]string{{"target", "floor", "measure", "ratio", "bar", ""}}
+	cells = [][]string{{"target", "measure", "value", "limit", ""}}
+	for _, b := range t.Bounds {
+		cells = append(cells, []string{b.Target, b.Measure, number(Figure{Value: b.Value}), number(Figure{Value: b.Max}), verdict(b.Over())})
+	}
+	return grid(w, "\nlimits of their own", cells)
+}
+
+func verdict(over bool) string {
+	if over {
+		return "OVER"
+	}
+	return "ok"
+}
+
+func writeRatios(w io.Writer, ratios []Ratio) error {
+	cells := [][]string{{"target", "floor", "measure", "ratio", "bar", ""}}
 	for _, r := range ratios {
-		bar, verdict := "-", ""
+		bar, word := "-", ""
 		if r.Bar > 0 {
-			bar, verdict = fmt.Sprintf("%.2f", r.Bar), "ok"
-			if r.Over() {
-				verdict = "OVER"
-			}
+			bar, word = fmt.Sprintf("%.2f", r.Bar), verdict(r.Over())
 		}
-		cells = append(cells, []string{r.Target, r.Floor, r.Measure, fmt.Sprintf("%.2f", r.Ratio), bar, verdict})
+		cells = append(cells, []string{r.Target, r.Floor, r.Measure, fmt.Sprintf("%.2f", r.Ratio), bar, word})
 	}
 	return grid(w, "\nratios to the floor of the same run", cells)
 }
