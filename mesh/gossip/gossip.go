@@ -73,7 +73,7 @@ type Gossip struct {
 	tr    *transport
 	queue *memberlist.TransmitLimitedQueue
 	kick  chan struct{}
-	leave chan chan error
+	leave chan goodbye
 	ended chan struct{} // closed when Run has returned
 
 	mu      sync.Mutex
@@ -105,7 +105,7 @@ func New(cfg Config) (*Gossip, error) {
 	now := time.Now()
 	g := &Gossip{
 		cfg: cfg, meta: meta, pace: time.Second,
-		kick: make(chan struct{}, 1), leave: make(chan chan error), ended: make(chan struct{}),
+		kick: make(chan struct{}, 1), leave: make(chan goodbye), ended: make(chan struct{}),
 		members: map[identity.NodeID]*member{}, ownSeq: newSeq(now),
 	}
 	if cfg.Profile == Local {
@@ -197,8 +197,8 @@ func (g *Gossip) publish(ctx context.Context, list *memberlist.Memberlist) {
 		select {
 		case <-ctx.Done():
 			return
-		case done := <-g.leave:
-			done <- list.Leave(leaveTimeout)
+		case bye := <-g.leave:
+			bye.done <- list.Leave(bye.within)
 			return
 		case <-g.kick:
 		case <-timer.C:
@@ -207,8 +207,14 @@ func (g *Gossip) publish(ctx context.Context, list *memberlist.Memberlist) {
 	}
 }
 
-// leaveTimeout bounds the wait for the last word to go out.
+// leaveTimeout bounds the wait for the last word to go out where the caller sets no bound.
 const leaveTimeout = 3 * time.Second
+
+// goodbye asks the running loop to leave.
+type goodbye struct {
+	within time.Duration
+	done   chan error
+}
 
 // flush sends the own record when it is due and says when to ask again.
 func (g *Gossip) flush(now time.Time) time.Duration {
@@ -346,9 +352,12 @@ func (g *Gossip) Leave(ctx context.Context) error {
 	if !running {
 		return nil
 	}
-	done := make(chan error, 1)
+	done, within := make(chan error, 1), leaveTimeout
+	if end, ok := ctx.Deadline(); ok {
+		within = max(time.Until(end), time.Millisecond)
+	}
 	select {
-	case g.leave <- done:
+	case g.leave <- goodbye{within, done}:
 	case <-g.ended:
 		return nil
 	case <-ctx.Done():
