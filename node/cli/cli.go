@@ -48,7 +48,7 @@ func Run(ctx context.Context, args []string, std Stdio) int {
 	if err == nil {
 		return exitOK
 	}
-	if n := caught(); n != 0 && (errors.Is(err, context.Canceled) || errors.Is(err, errInterrupted)) {
+	if n := caught(); n != 0 && errors.Is(err, context.Canceled) {
 		return 128 + n
 	}
 	f := explain(err)

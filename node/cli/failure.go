@@ -30,9 +30,6 @@ const (
 	exitCheck       = 6 // doctor, audit verify: it ran, and what it looked at is not in order
 )
 
-// errInterrupted ends a command that a signal stopped before it was done.
-var errInterrupted = errors.New("interrupted")
-
 // failure is an error as the user sees it: what, why, and what to do next.
 type failure struct {
 	code  int

@@ -162,4 +162,3 @@ func (a *app) keyRevoke(n *noun[state.Key]) *cobra.Command {
 		},
 	}
 }
-
