@@ -16,7 +16,7 @@ import (
 // Question is a request to be explained, not sent.
 type Question struct {
 	Model   string
-	Tenant  string // "" = the first of the snapshot's keys decides
+	Tenant  string // "" = the first one
 	Class   string
 	Purpose string
 	From    string // client address; "" = a client at the tenant's home

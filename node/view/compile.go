@@ -108,6 +108,9 @@ func (s *Snapshot) compileTenants(v *api.NodeView) error {
 			s.origins[o] = true
 		}
 		s.tenants[t.ID] = out
+		if s.firstTenant == "" {
+			s.firstTenant = t.ID
+		}
 	}
 	return nil
 }

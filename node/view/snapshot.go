@@ -38,6 +38,8 @@ type Snapshot struct {
 	keys    map[[sha256.Size]byte]*Key
 	models  map[string]*Model
 	tenants map[string]*Tenant
+
+	firstTenant string
 	origins map[string]bool // that some tenant lets browsers call from; "*" = any
 }
 
@@ -148,8 +150,11 @@ func (s *Snapshot) AllowsOrigin(origin string) bool {
 	return origin != "" && (s.origins[origin] || s.origins["*"])
 }
 
-// Tenant finds a tenant by id.
+// Tenant finds a tenant by id; "" is the first one in the coordinator's order.
 func (s *Snapshot) Tenant(id string) (*Tenant, bool) {
+	if id == "" {
+		id = s.firstTenant
+	}
 	t, ok := s.tenants[id]
 	return t, ok
 }
