@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -37,7 +39,7 @@ measures them in turns and prints the ratios. It takes some minutes; nothing els
 			if err != nil {
 				return fail("find this program", err, "")
 			}
-			b := newBenchmarked(exe)
+			b := newBenchmarked(exe, a.Err)
 			defer b.close()
 			known := []string{bench.Direct, bench.GoProxy, bench.QUIC2}
 			for _, t := range b.targets() {
@@ -125,11 +127,17 @@ func (a *app) benchNode(ctx context.Context, data string) error {
 	}()
 	s := config.Default()
 	s.Data, s.Listen, s.Mesh, s.Ops = data, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	s.TLS.Mode, s.Drain, s.Log = "off", time.Second, "warn"
-	err := node.Run(ctx, node.Options{
-		Settings: s, Version: version, Log: obs.NewLogger(a.Err, s.Log),
-		Started: func(client, mesh, _ string) {
-			_ = put(a.Out, benchReady+or(client, mesh)+"\n") // the parent that asked is gone otherwise, and so is this process
+	s.TLS.Mode, s.Drain = "off", time.Second
+	// A line of every request, as in production; the parent's pipe would cost the loader's time.
+	log, err := os.OpenFile(filepath.Join(data, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer log.Close()
+	err = node.Run(ctx, node.Options{
+		Settings: s, Version: version, Log: obs.NewLogger(log, s.Log),
+		Started: func(client, mesh, ops string) {
+			_ = put(a.Out, benchReady+or(client, mesh)+" "+ops+"\n") // the parent that asked is gone otherwise, and so is this process
 		},
 	})
 	if ctx.Err() != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -33,11 +34,12 @@ const devReadyLine = "The mesh is ready"
 // coordinator, which runs in this process because no request ever meets it.
 type benchmarked struct {
 	exe    string
+	say    io.Writer
 	mu     sync.Mutex
 	closed []func()
 }
 
-func newBenchmarked(exe string) *benchmarked { return &benchmarked{exe: exe} }
+func newBenchmarked(exe string, say io.Writer) *benchmarked { return &benchmarked{exe: exe, say: say} }
 
 func (b *benchmarked) onClose(f func()) {
 	b.mu.Lock()
@@ -82,9 +84,14 @@ func benchDocument(provider, class, secret string) state.Document {
 		Orgs:    []state.Org{{ID: "bench"}},
 		Tenants: []state.Tenant{{ID: "bench", Org: "bench", Home: "US", Ownership: "US", Class: class}},
 		Keys:    []state.Key{{ID: "bench", Tenant: "bench", Secret: secret}},
-		Limits:  []state.Limit{{Tenant: "bench", RPM: 1 << 30, TPM: 1 << 40, Concurrency: 1 << 20}},
+		Limits: []state.Limit{
+			{Tenant: "bench", RPM: 1 << 30, TPM: 1 << 40, Concurrency: 1 << 20},
+			{Tenant: "bench", Key: "bench", Model: "bench", RPM: 1 << 30, TPM: 1 << 40, Concurrency: 1 << 20},
+		},
 		Policy: &state.Policy{Default: "allow", Rules: []state.Rule{
 			{ID: "stay", When: state.When{Home: []string{"US"}}, Allow: []string{"US"}},
+			{ID: "eu-export", When: state.When{Home: []string{"EU"}}, Allow: []string{"EU", "US", "GB"}},
+			{ID: "restricted", When: state.When{Class: []string{"restricted"}}, Allow: []string{"US", "EU"}},
 		}},
 	}
 }
@@ -127,6 +134,9 @@ func (b *benchmarked) start(class string, roleSets ...[]string) func(context.Con
 			if err != nil {
 				return run, errors.Join(err, run.Stop())
 			}
+			var ops string
+			p.Addr, ops, _ = strings.Cut(p.Addr, " ")
+			fmt.Fprintf(b.say, "process %d: %s; profiles at http://%s/debug/pprof/\n", p.PID, strings.Join(roles, "+"), ops)
 			procs = append(procs, p)
 			run.Processes = append(run.Processes, bench.Process{PID: p.PID, Name: strings.Join(roles, "+"), MaxIdleMB: maxNodeMB, MaxHeldKB: maxStreamKB})
 		}
