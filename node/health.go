@@ -110,6 +110,19 @@ func (h *health) Record(o *edge.Outcome) {
 	}
 }
 
+// each calls f with the circuit state of every target that was tried, in no order.
+func (h *health) each(now time.Time, f func(exit, provider string, state probe.State)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for k, s := range h.targets {
+		state := s.Snapshot(now).State
+		if state == probe.Healthy && h.rest[target{"", k.provider, k.model}].After(now) {
+			state = probe.Cooling
+		}
+		f(k.exit, k.provider, state)
+	}
+}
+
 // observation turns an attempt's end into a sample of its provider; false when it says nothing of it.
 func observation(firstByte time.Duration, f *fault.Error) (probe.Observation, bool) {
 	if f == nil {

@@ -105,6 +105,9 @@ func New(cfg Config) (*Node, error) {
 			return nil, err
 		}
 	}
+	if err := obs.NewNode(cfg.Registry, n.sources()); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	return n, nil
 }
 
@@ -153,7 +156,7 @@ func (n *Node) newEdge() error {
 	n.edge = edge.New(edge.Config{
 		Node: string(n.self.Node), Region: geo.RegionID(n.self.Region), View: n.view, Locate: cfg.Locator, Paths: n.health,
 		Forward: &forwarder{self: string(n.self.Node), here: n.exit, pool: n.pool}, Audit: auditor,
-		Recorder: obs.Recorders{n.health, metrics, obs.NewRequestLog(n.log)}, TrustedProxies: proxies,
+		Recorder: obs.Recorders{n.health, metrics, obs.NewRequestLog(cfg.Log)}, TrustedProxies: proxies,
 		MaxBody: int64(cfg.Settings.Limits.Body), KeepaliveAfter: cfg.Settings.KeepaliveAfter, LoopbackAtHome: cfg.Dev, Log: n.log,
 	})
 	var tlsConfig *tls.Config

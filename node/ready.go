@@ -9,8 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-mesh/causeway/geo"
 	"github.com/causeway-mesh/causeway/mesh/identity"
 	"github.com/causeway-mesh/causeway/node/edge"
+	"github.com/causeway-mesh/causeway/node/view"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
 )
@@ -27,23 +29,28 @@ type Check struct {
 	Note string
 }
 
-// staleView is when a view that nobody vouches for any more is worth a word; serving goes on.
-const staleView = 30 * time.Second
+const (
+	staleView  = 30 * time.Second // when a view that nobody vouches for any more is worth a word; serving goes on
+	diskAlarm  = 800              // thousandths of the audit log's file system
+	renewAlarm = 24 * time.Hour   // certificates are renewed at a third of their 72 h; one this near its end is not
+)
 
-// Checks says what stands in the way of work, part by part.
+// Checks says what stands in the way of work, part by part. Their names are a closed set, since they
+// are values of a metric's label. Only what makes this node the wrong one to send work to fails.
 func (n *Node) Checks(now time.Time) []Check {
 	s := n.view.Load()
+	draining := n.ready.draining.Load() || s != nil && s.Self.State == "draining"
 	out := []Check{
-		{"not draining", !n.ready.draining.Load(), ""},
-		{"view", s != nil, "from a coordinator"},
-		{"certificate", n.cfg.Identity.Self().NotAfter.After(now), "until " + n.cfg.Identity.Self().NotAfter.UTC().Format(time.RFC3339)},
+		{"not draining", !draining, ""},
+		{"view", s != nil, "none yet from a coordinator"},
+		expiry("certificate", n.cfg.Identity.Self().NotAfter, now),
+	}
+	if n.cert != nil {
+		out = append(out, expiry("client certificate", n.cert.NotAfter(), now))
 	}
 	if s != nil {
-		if age := n.view.Age(now); age > staleView {
-			// Not a reason to be unready: edges serve on what they have (DESIGN.md 7).
-			until := n.view.ConfirmedAt().Add(s.Policy.MaxAge())
-			out = append(out, Check{"coordinator", true, fmt.Sprintf("silent for %s; class restricted is served until %s", age.Round(time.Second), until.UTC().Format(time.RFC3339))})
-		}
+		out[1].Note = fmt.Sprintf("index %d", s.Index)
+		out = append(out, n.coordinatorCheck(s, now))
 	}
 	if n.edge != nil && s != nil {
 		reach := 0
@@ -56,11 +63,42 @@ func (n *Node) Checks(now time.Time) []Check {
 		}
 		out = append(out, Check{"exits", reach > 0 || len(s.Exits) == 0, fmt.Sprintf("%d of %d connected", reach, len(s.Exits))})
 	}
+	if n.exit != nil && s != nil {
+		mine := 0
+		for _, p := range s.Providers {
+			if p.CallableFrom(geo.RegionID(n.self.Region)) {
+				mine++
+			}
+		}
+		out = append(out, Check{"providers", true, fmt.Sprintf("%d may be called from %s", mine, n.self.Region)})
+	}
 	if n.audit != nil {
 		st := n.audit.Stats()
-		out = append(out, Check{"audit log", !st.Full, fmt.Sprintf("%d records, %d open intents, disk %d.%d %% used", st.Records, st.OpenIntents, st.DiskUsed/10, st.DiskUsed%10)})
+		note := fmt.Sprintf("%d records, %d open intents, disk %d.%d %% used", st.Records, st.OpenIntents, st.DiskUsed/10, st.DiskUsed%10)
+		if st.DiskUsed >= diskAlarm {
+			note += ": make room"
+		}
+		out = append(out, Check{"audit log", !st.Full, note})
 	}
 	return out
+}
+
+func expiry(name string, notAfter, now time.Time) Check {
+	c := Check{name, notAfter.After(now), "until " + notAfter.UTC().Format(time.RFC3339)}
+	if left := notAfter.Sub(now); c.OK && left < renewAlarm {
+		c.Note += fmt.Sprintf(", in %s: not renewed in time", left.Round(time.Minute))
+	}
+	return c
+}
+
+// coordinatorCheck never fails: edges serve on what they have (DESIGN.md 7). It says what ends when.
+func (n *Node) coordinatorCheck(s *view.Snapshot, now time.Time) Check {
+	age := n.view.Age(now)
+	if age <= staleView {
+		return Check{"coordinator", true, ""}
+	}
+	until := n.view.ConfirmedAt().Add(s.Policy.MaxAge()).UTC().Format(time.RFC3339)
+	return Check{"coordinator", true, fmt.Sprintf("silent for %s; class restricted is served until %s, other classes go on", age.Round(time.Second), until)}
 }
 
 // Ready reports whether all checks pass.

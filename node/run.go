@@ -147,6 +147,9 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if err := obs.NewLocator(metrics.Process(), locator.Stats); err != nil {
+		return err
+	}
 	n, err := New(Config{
 		Settings: s, Identity: id, Watcher: client, Mesh: p.mesh, Client: p.client, HTTP3: p.http3, Locator: locator, Profile: gossip.WAN,
 		Registry: metrics.Node(member.Node, id.Self().Region), Version: o.Version, Log: o.Log,

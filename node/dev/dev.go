@@ -124,6 +124,9 @@ func (m *mesh) run(ctx context.Context) error {
 	if m.metrics, err = obs.NewRegistry(o.Version); err != nil {
 		return err
 	}
+	if err := obs.NewLocator(m.metrics.Process(), m.locator.Stats); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if m.coord, err = coordinator.New(ctx, coordinator.Config{
@@ -131,6 +134,9 @@ func (m *mesh) run(ctx context.Context) error {
 		Profile: consensus.Dev(), Dev: true, Tokens: m.ready.makeTokens(), Override: m.endpoint, Build: o.Version, Log: o.Log,
 	}); err != nil {
 		return err
+	}
+	if err := obs.NewCoordinator(m.metrics.Coordinator(m.coord.ID()), m.coord.Stats); err != nil {
+		return errors.Join(err, m.coord.Close())
 	}
 	// The coordinator outlives the nodes: they say goodbye to it.
 	control, stopControl := context.WithCancel(context.WithoutCancel(ctx))

@@ -86,6 +86,9 @@ func writeSelfSigned(certFile, keyFile string, names []string, now time.Time) er
 	return os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600)
 }
 
+// NotAfter is when the certificate in use runs out.
+func (c *Certificate) NotAfter() time.Time { return c.current.Load().Leaf.NotAfter }
+
 // TLS is the server's configuration. minimum is tls.VersionTLS13 or, on request, tls.VersionTLS12.
 func (c *Certificate) TLS(minimum uint16) *tls.Config {
 	return &tls.Config{

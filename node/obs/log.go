@@ -1,9 +1,8 @@
-// Package obs makes a node observable: logs, metrics and health. Packages count and report; only
-// this one knows Prometheus.
 package obs
 
 import (
 	"io"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -12,8 +11,18 @@ import (
 	"github.com/causeway-mesh/causeway/relay/fault"
 )
 
-// NewLogger writes JSON lines at the level (debug, info, warn, error) with the fields ts, level, msg.
+// fieldNames makes lines carry ts, level and msg. The library keeps its field names for the whole
+// process; this is the one place that sets them, before the first line is written.
+var fieldNames = sync.OnceFunc(func() {
+	zerolog.TimestampFieldName, zerolog.MessageFieldName = "ts", "msg"
+	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
+	zerolog.TimestampFunc = func() time.Time { return time.Now().UTC() }
+})
+
+// NewLogger writes JSON lines at the level (debug, info, warn, error; anything else is info) with the
+// fields ts (UTC), level and msg.
 func NewLogger(w io.Writer, level string) zerolog.Logger {
+	fieldNames()
 	l, err := zerolog.ParseLevel(level)
 	if err != nil || level == "" {
 		l = zerolog.InfoLevel
@@ -22,7 +31,7 @@ func NewLogger(w io.Writer, level string) zerolog.Logger {
 }
 
 // RequestLog writes the one line of every request. It holds ids and figures, never content, keys or
-// addresses.
+// addresses, nor anything that a client or a provider put into words.
 type RequestLog struct {
 	log zerolog.Logger
 }
@@ -39,23 +48,35 @@ func (l RequestLog) Record(o *edge.Outcome) {
 	if e == nil {
 		return
 	}
-	e = e.Str("request_id", o.ID.String()).Str("trace_id", o.Traceparent[3:35])
+	e = e.Str("request_id", o.ID.String())
+	if len(o.Traceparent) >= 35 {
+		e = e.Str("trace_id", o.Traceparent[3:35])
+	}
 	for _, f := range [...]struct{ name, value string }{
-		{"client_request_id", o.ClientID}, {"tenant", o.Tenant}, {"key_id", o.Key}, {"region", o.Region}, {"node", o.Node},
-		{"dialect", string(o.Dialect)}, {"endpoint", o.Endpoint}, {"model", o.Model}, {"route_reason", o.RouteWhy},
+		{"client_request_id", o.ClientID}, {"client_session", o.Session}, {"tenant", o.Tenant}, {"key_id", o.Key}, {"region", o.Region}, {"node", o.Node},
+		{"dialect", string(o.Dialect)}, {"method", method(o.Method)}, {"endpoint", o.Endpoint}, {"model", o.Model}, {"route_reason", o.RouteWhy},
 	} {
 		if f.value != "" {
 			e = e.Str(f.name, f.value)
 		}
 	}
+	if o.ClientRetry > 0 {
+		e = e.Int("client_retry", o.ClientRetry)
+	}
 	if a := o.Served; a != nil {
 		e = e.Str("exit", a.Exit).Str("exit_region", a.ExitRegion).Str("provider", a.Provider).Str("upstream_model", a.Model)
 	}
 	e = e.Int("attempt", len(o.Attempts)).Int("status", o.Status).Bool("stream", o.Stream)
-	if o.Fault != nil {
-		e = e.Str("err_class", o.Fault.Kind.Info().Name).Str("err", o.Fault.Message)
-		if o.Fault.Err != nil {
-			e = e.AnErr("cause", o.Fault.Err)
+	if f := o.Fault; f != nil {
+		e = e.Str("err_class", f.Kind.Info().Name)
+		if f.Status != 0 {
+			e = e.Int("upstream_status", f.Status)
+		}
+		if ownWords(f) {
+			e = e.Str("err", f.Message)
+			if f.Err != nil && f.Kind != fault.Canceled { // whose cause names the client's address
+				e = e.AnErr("cause", f.Err)
+			}
 		}
 	}
 	if o.FirstContent > 0 {
@@ -75,6 +96,25 @@ func (l RequestLog) Record(o *edge.Outcome) {
 		e = e.Str("policy_decision", o.Decision.String()).Str("cache", "bypass")
 	}
 	e.Msg("request")
+}
+
+// ownWords reports whether a fault's message and cause are made of nothing but the mesh's own words:
+// ids, limits, places, times, system errors. The other kinds quote what the client sent (a path, a
+// model's name, a member of its body) or what the provider answered, which may echo the client; for
+// those the class says what happened, and the client has the text. A kind is listed once its makers
+// have been looked at; a new one is not.
+func ownWords(f *fault.Error) bool {
+	if f.Status != 0 {
+		return false // a provider's answer, whatever was made of it
+	}
+	switch f.Kind {
+	case fault.TooLarge, fault.Unauthenticated, fault.Forbidden, fault.UpgradeRequired, fault.Unsupported, fault.RateLimited,
+		fault.Concurrency, fault.QuotaExhausted, fault.Residency, fault.Terms, fault.Approval, fault.AuditUnavailable, fault.PolicyStale, fault.NoRoute,
+		fault.UpstreamTimeout, fault.UpstreamUnreached, fault.ExitUnreachable, fault.ExitLost, fault.Canceled, fault.Deadline,
+		fault.Internal, fault.Draining, fault.HeaderTooLarge:
+		return true
+	}
+	return false
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,6 +1,7 @@
 package obs
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -21,7 +22,7 @@ var overheadBuckets = []float64{.00001, .000025, .00005, .0001, .00025, .0005, .
 type Requests struct {
 	total     *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
-	quota     *prometheus.GaugeVec
+	quota     *quotas
 	overhead  prometheus.Histogram
 	ttft      *prometheus.HistogramVec
 	attempts  *prometheus.CounterVec
@@ -41,9 +42,7 @@ func NewRequests(r prometheus.Registerer) (*Requests, error) {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "api_request_duration_seconds", Help: "Time from a request's arrival to the end of its answer.", Buckets: requestBuckets,
 		}, []string{"method", "endpoint"}),
-		quota: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "model_quota_remaining", Help: "Tokens left this minute in this edge's share of the tightest limit; user_id is the key's id.",
-		}, []string{"model", "user_id"}),
+		quota: newQuotas(),
 		overhead: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "causeway_edge_overhead_seconds", Help: "Time spent at the edge before the first attempt.", Buckets: overheadBuckets,
 		}),
@@ -71,7 +70,7 @@ func NewRequests(r prometheus.Registerer) (*Requests, error) {
 	}
 	for _, c := range []prometheus.Collector{m.total, m.duration, m.quota, m.overhead, m.ttft, m.attempts, m.failovers, m.tokens, m.cost, m.refusals, m.keepalive} {
 		if err := r.Register(c); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("register request metrics: %w", err)
 		}
 	}
 	return m, nil
@@ -82,7 +81,7 @@ func (m *Requests) Record(o *edge.Outcome) {
 	m.total.WithLabelValues(method(o.Method), o.Endpoint, strconv.Itoa(o.Status), string(o.Dialect), o.Model).Inc()
 	m.duration.WithLabelValues(method(o.Method), o.Endpoint).Observe(o.Total.Seconds())
 	if o.QuotaRemaining >= 0 {
-		m.quota.WithLabelValues(o.QuotaModel, o.Key).Set(float64(o.QuotaRemaining))
+		m.quota.set(o)
 	}
 	if o.Overhead > 0 {
 		m.overhead.Observe(o.Overhead.Seconds())
@@ -99,7 +98,7 @@ func (m *Requests) Record(o *edge.Outcome) {
 		m.attempts.WithLabelValues(a.ExitRegion, a.Provider, result).Inc()
 	}
 	if a := o.Served; a != nil {
-		if len(o.Attempts) > 1 {
+		if len(o.Attempts) > 1 && o.Attempts[0].Fault != nil {
 			m.failovers.WithLabelValues(o.Attempts[0].Fault.Kind.Info().Name).Inc()
 		}
 		if o.FirstContent > 0 {

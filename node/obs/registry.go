@@ -1,3 +1,5 @@
+// Package obs makes a node observable: logs and metrics. Packages count and report; only this one
+// knows Prometheus, and it only reads what they hand over.
 package obs
 
 import (
@@ -34,6 +36,14 @@ func NewRegistry(version string) (*Registry, error) {
 // Node registers a node's metrics under its name and region, since one process may run several.
 func (r *Registry) Node(name, region string) prometheus.Registerer {
 	return prometheus.WrapRegistererWith(prometheus.Labels{"node": name, "region": region}, r.r)
+}
+
+// Process registers what belongs to the process and not to one of its nodes.
+func (r *Registry) Process() Registerer { return r.r }
+
+// Coordinator registers a coordinator's metrics under its name.
+func (r *Registry) Coordinator(name string) Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{"coordinator": name}, r.r)
 }
 
 // Handler serves /metrics.
