@@ -158,7 +158,8 @@ func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, acct 
 		case last != nil:
 			return nil, last
 		default:
-			return nil, fault.New(fault.UpstreamRate, "every credential of %s is resting", req.Provider).After(wait)
+			why := acct.secrets.Why(time.Now(), req.Model)
+			return nil, fault.New(why, "every credential of %s is resting", req.Provider).After(wait)
 		}
 		resp, err := acct.client.Do(ctx, upstream.Call{
 			Method: req.Method, Path: req.Path, RawQuery: req.RawQuery, Header: header, Body: body, Secret: secret.Value, Stream: req.Stream,

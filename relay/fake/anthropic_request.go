@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/causeway-mesh/causeway/relay/meter"
 )
 
 func (q *messagesRequest) member(r *reader, key []byte) {
@@ -248,6 +250,7 @@ func (q *messagesRequest) block(r *reader, t *turn) {
 	at := "messages." + strconv.Itoa(t.i) + ".content." + strconv.Itoa(t.blocks)
 	t.blocks++
 	typ, text, id, mime, result := "", "", "", "", ""
+	data, plain := "", false // of a source
 	hasText, cites, size := false, false, 0
 	r.object(func(key []byte) {
 		switch string(key) {
@@ -260,10 +263,13 @@ func (q *messagesRequest) block(r *reader, t *turn) {
 		case "source":
 			r.object(func(key []byte) {
 				switch string(key) {
+				case "type":
+					plain = r.str() == "text"
 				case "media_type":
 					mime = r.str()
 				case "data", "url":
-					size += len(r.str())
+					data = r.str()
+					size += len(data)
 				default:
 					r.skip()
 				}
@@ -334,6 +340,9 @@ func (q *messagesRequest) block(r *reader, t *turn) {
 			q.fail("%s: `document` blocks are not permitted in `assistant` messages", at)
 		}
 		q.see(cmp.Or(mime, "document"), size)
+		if plain {
+			q.tokens += meter.Count(data)
+		}
 	case "thinking", "redacted_thinking":
 		if t.role != "assistant" {
 			q.fail("messages.%d: `%s` blocks can only be in `assistant` messages", t.i, typ)

@@ -1,8 +1,10 @@
 package fake
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -207,3 +209,18 @@ func (r *replay) Close() error { return nil }
 func BenchmarkUnary400B(b *testing.B)  { benchmark(b, strings.Repeat("a few words ", 25), false) }
 func BenchmarkUnary100KB(b *testing.B) { benchmark(b, strings.Repeat("a few words ", 8400), false) }
 func BenchmarkStream(b *testing.B)     { benchmark(b, "fake:tokens=100", true) }
+
+// TestTextDocumentsCount: a long document costs what its text does, not what a picture does.
+func TestTextDocumentsCount(t *testing.T) {
+	long := strings.Repeat("a word ", 10_000)
+	body := `{"model":"fake","messages":[{"role":"user","content":[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"` + long + `"}}]}]}`
+	r := post("/v1/messages/count_tokens", body, "X-Api-Key", "k", "Anthropic-Version", anthropicOld)
+	w := httptest.NewRecorder()
+	New(Options{}).ServeHTTP(w, r)
+	var got struct {
+		Tokens int64 `json:"input_tokens"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Tokens < 10_000 {
+		t.Errorf("%d tokens, %v: %s", got.Tokens, err, w.Body)
+	}
+}

@@ -74,7 +74,8 @@ type secretState struct {
 type rest struct {
 	until  time.Time
 	firm   bool // until is the provider's word or a refused credential: not even a last resort
-	strike int  // failures in a row that gave no hint
+	cause  fault.Kind
+	strike int // failures in a row that gave no hint
 }
 
 // resting is the longer of the two pauses that concern a model.
@@ -214,12 +215,12 @@ func (s *Secrets) Report(now time.Time, model, id string, f *fault.Error) {
 	case fault.UpstreamAuth:
 		pause = authRest
 	case fault.UpstreamQuota:
-		x.account.take(now.Add(max(quotaRest, f.RetryAfter)), true)
+		x.account.take(now.Add(max(quotaRest, f.RetryAfter)), true, f.Kind)
 		return
 	default:
 		return
 	}
-	r.take(now.Add(pause), firm)
+	r.take(now.Add(pause), firm, f.Kind)
 	if x.models == nil || len(x.models) >= maxModels {
 		x.models = make(map[string]rest)
 	}
@@ -227,13 +228,29 @@ func (s *Secrets) Report(now time.Time, model, id string, f *fault.Error) {
 }
 
 // take lengthens a pause, never shortens it.
-func (r *rest) take(until time.Time, firm bool) {
+func (r *rest) take(until time.Time, firm bool, cause fault.Kind) {
 	r.strike++
 	if until.After(r.until) {
-		r.until, r.firm = until, firm
+		r.until, r.firm, r.cause = until, firm, cause
 	} else {
 		r.firm = r.firm || firm
 	}
+}
+
+// Why says for which reason there is nothing to pick for the model: UpstreamAuth or UpstreamQuota when
+// every secret rests for such a cause, so that waiting is of no use to the request, else UpstreamRate.
+func (s *Secrets) Why(now time.Time, model string) fault.Kind {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	why := fault.UpstreamRate
+	for i := range s.list {
+		r := s.list[i].resting(model)
+		if !r.until.After(now) || r.cause != fault.UpstreamAuth && r.cause != fault.UpstreamQuota {
+			return fault.UpstreamRate
+		}
+		why = r.cause
+	}
+	return why
 }
 
 // Settle charges the tokens that a request with that secret used against its tpm.

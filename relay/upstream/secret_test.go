@@ -120,6 +120,29 @@ func TestCooldown(t *testing.T) {
 	s.Report(t0, "m", "nobody", rate(time.Minute))
 }
 
+// TestWhyNothingIsFree: a request must not wait a minute for a credential that the provider refused.
+func TestWhyNothingIsFree(t *testing.T) {
+	for _, c := range []struct {
+		why  string
+		a, b fault.Kind
+		want fault.Kind
+	}{
+		{why: "refused", a: fault.UpstreamAuth, b: fault.UpstreamAuth, want: fault.UpstreamAuth},
+		{why: "out of money", a: fault.UpstreamQuota, b: fault.UpstreamQuota, want: fault.UpstreamQuota},
+		{why: "one only waits", a: fault.UpstreamAuth, b: fault.UpstreamRate, want: fault.UpstreamRate},
+		{why: "one is free", a: fault.UpstreamAuth, want: fault.UpstreamRate},
+	} {
+		s := pool(t, Secret{ID: "a"}, Secret{ID: "b"})
+		s.Report(t0, "m", "a", &fault.Error{Kind: c.a, RetryAfter: time.Minute})
+		if c.b != fault.Unknown {
+			s.Report(t0, "m", "b", &fault.Error{Kind: c.b, RetryAfter: time.Minute})
+		}
+		if got := s.Why(t0, "m"); got != c.want {
+			t.Errorf("%s: %s, want %s", c.why, got, c.want)
+		}
+	}
+}
+
 func TestOwnLimits(t *testing.T) {
 	s := pool(t, Secret{ID: "a", RPM: 60})
 	n := 0

@@ -223,8 +223,9 @@ func (Frontend) FaultEvent(f *fault.Error, id string) []byte {
 	return append(append([]byte("data: "), envelope(f, id)...), "\r\n\r\n"...)
 }
 
-// Keepalive is a comment frame. In an array stream ArrayKeepalive takes its place.
-func (Frontend) Keepalive() []byte { return []byte(": keepalive\r\n\r\n") }
+// Keepalive is a blank line, which ends no event: Google's own SDKs for Go (genai 1.77.0) and Python
+// take a comment frame for a broken stream. In an array stream ArrayKeepalive takes its place.
+func (Frontend) Keepalive() []byte { return []byte("\r\n\r\n") }
 
 // RateHeaders adds nothing: the vendor has no rate-limit headers, and its SDKs read none.
 func (Frontend) RateHeaders(http.Header, dialect.RateState, time.Time) {}

@@ -185,8 +185,17 @@ func checkEvent(t *testing.T, d llm.Dialect, raw []byte) {
 func TestKeepalivesAreNotContent(t *testing.T) {
 	t.Parallel()
 	for _, d := range llm.Dialects {
+		idle := registry.Frontend(d).Keepalive()
+		if d == llm.Gemini {
+			// Google's SDKs read frames that begin with "data:" and skip empty ones. Anything else,
+			// comments too, ends the stream with an error (genai 1.77.0, iterateResponseStream).
+			if len(bytes.Trim(idle, "\r\n")) != 0 {
+				t.Errorf("%s: %q is not blank", d, idle)
+			}
+			continue
+		}
 		s := sse.NewScanner(0)
-		s.Feed(registry.Frontend(d).Keepalive())
+		s.Feed(idle)
 		e, ok := s.Next()
 		if !ok {
 			t.Errorf("%s: not a whole frame", d)
