@@ -113,9 +113,22 @@ func (a *app) coordinate(ctx context.Context, cfg coordinator.Config) error {
 		}
 		cfg.Join.Token = token
 	}
+	metrics, err := obs.NewRegistry(version)
+	if err != nil {
+		return fail("start the coordinator", err, "")
+	}
+	cfg.Override = func(path string) http.Handler {
+		if path == "/metrics" {
+			return metrics.Handler()
+		}
+		return nil
+	}
 	s, err := coordinator.New(ctx, cfg)
 	if err != nil {
 		return fail("start the coordinator", err, "")
+	}
+	if err := obs.NewCoordinator(metrics.Coordinator(s.ID()), s.Stats); err != nil {
+		return fail("start the coordinator", errors.Join(err, s.Close()), "")
 	}
 	ready, stop := context.WithCancel(ctx)
 	done := make(chan struct{})

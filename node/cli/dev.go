@@ -30,7 +30,7 @@ are added when OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY are set.`,
 	f.StringVar(&o.Data, "data", "./"+devDir, "data directory")
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "client API of the first edge; the next edges take the next free ports")
 	f.StringVar(&o.Admin, "admin", "127.0.0.1:7700", "admin API")
-	logFlag(c, &o.LogLevel, "info")
+	logFlag(c, &o.LogLevel, "warn") // people read this terminal: info is a line a request
 	return c
 }
 
