@@ -1,0 +1,280 @@
+package clients
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// ready is what the tests need of DATA/ready.json.
+type ready struct {
+	Admin      string   `json:"admin"`
+	AdminToken string   `json:"admin_token"`
+	APIKey     string   `json:"api_key"`
+	Models     []string `json:"models"`
+	Edges      []struct {
+		Region string `json:"region"`
+		URL    string `json:"url"`
+	} `json:"edges"`
+}
+
+var mesh ready // written once, before any test runs
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests wait, they do not compute: let more of them wait at once than there are processors.
+	if err := flag.Set("test.parallel", "32"); err != nil {
+		panic(err)
+	}
+	code, err := withMesh(m.Run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench/clients:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// withMesh builds the binary, starts `causeway dev`, runs the tests and stops it with SIGTERM. A mesh
+// that does not end well fails the run.
+func withMesh(run func() int) (code int, err error) {
+	dir, err := os.MkdirTemp("", "causeway-clients-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	bin := os.Getenv("CAUSEWAY_BIN")
+	if bin == "" {
+		bin = filepath.Join(dir, "causeway")
+		build := exec.Command("go", "build", "-o", bin, ".")
+		build.Dir = filepath.Join("..", "..")
+		if out, err := build.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("build the binary: %w\n%s", err, out)
+		}
+	}
+	data, log := filepath.Join(dir, "data"), &bytes.Buffer{}
+	cmd := exec.Command(bin, "dev", "--data", data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+	cmd.Env = slices.DeleteFunc(os.Environ(), vendorVariable)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return 1, fmt.Errorf("start causeway dev: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	if err := waitReady(filepath.Join(data, "ready.json"), ended); err != nil {
+		_ = cmd.Process.Kill()
+		<-ended
+		return 1, fmt.Errorf("%w\n%s", err, log)
+	}
+	code = run()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return 1, fmt.Errorf("stop causeway dev: %w\n%s", err, log)
+	}
+	select {
+	case err := <-ended:
+		if e, ok := errors.AsType[*exec.ExitError](err); ok && e.ExitCode() != 128+int(syscall.SIGTERM) {
+			return 1, fmt.Errorf("causeway dev: %w\n%s", err, log)
+		}
+	case <-time.After(20 * time.Second):
+		_ = cmd.Process.Kill()
+		<-ended
+		return 1, fmt.Errorf("causeway dev did not stop within 20 s of SIGTERM\n%s", log)
+	}
+	if code != 0 {
+		fmt.Fprintf(os.Stderr, "causeway dev said:\n%s", log)
+	}
+	return code, nil
+}
+
+// vendorVariable reports what would make dev use real providers or redirect an SDK.
+func vendorVariable(kv string) bool {
+	for _, p := range [...]string{"OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "CAUSEWAY_"} {
+		if strings.HasPrefix(kv, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func waitReady(path string, ended <-chan error) error {
+	deadline := time.After(30 * time.Second)
+	for {
+		b, err := os.ReadFile(path)
+		if err == nil {
+			return json.Unmarshal(b, &mesh)
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("causeway dev ended before it was ready: %w", err)
+		case <-deadline:
+			return fmt.Errorf("causeway dev was not ready within 30 s")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// edge is the base URL of a region's edge.
+func edge(t testing.TB, region string) string {
+	t.Helper()
+	for _, e := range mesh.Edges {
+		if e.Region == region {
+			return e.URL
+		}
+	}
+	t.Fatalf("no edge in %s", region)
+	return ""
+}
+
+// limitedKey makes a virtual key of its own with one request per minute at each edge.
+func limitedKey(t testing.TB, id string) string {
+	t.Helper()
+	secret := "cw_test_" + id + "_0123456789abcdef"
+	doc := fmt.Sprintf(`{"version":1,"keys":[{"id":%q,"tenant":"dev","secret":%q,"models":["*"]}],"limits":[{"tenant":"dev","key":%q,"model":"*","rpm":%d}]}`,
+		id, secret, id, len(mesh.Edges))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, mesh.Admin+"/v1/apply", strings.NewReader(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+mesh.AdminToken)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
+		t.Fatalf("apply: %s: %s", res.Status, b)
+	}
+	waitKey(t, secret)
+	return secret
+}
+
+// waitKey waits until the edge knows the key. Listing models takes nothing from any limit.
+func waitKey(t testing.TB, secret string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, edge(t, "us-west")+"/v1/models", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+secret)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			return
+		}
+	}
+	t.Fatal("the edge did not learn the new key within 10 s")
+}
+
+var routeForm = regexp.MustCompile(`^edge=us-west;exit=(us-west|eu-central);provider=([a-z-]+);model=(.+)$`)
+
+// checkHeaders holds an answer that went through an exit to what DESIGN.md 4.3 promises.
+func checkHeaders(t testing.TB, h http.Header, provider, model string) {
+	t.Helper()
+	if v := h.Get("X-Causeway-Request-Id"); v == "" {
+		t.Error("x-causeway-request-id is missing")
+	}
+	if v := h.Get("X-Causeway-Cache"); !slices.Contains([]string{"miss", "hit", "coalesced", "bypass"}, v) {
+		t.Errorf("x-causeway-cache = %q", v)
+	}
+	if v := h.Get("Traceparent"); len(v) != 55 {
+		t.Errorf("traceparent = %q", v)
+	}
+	m := routeForm.FindStringSubmatch(h.Get("X-Causeway-Route"))
+	if m == nil || !strings.HasSuffix(m[2], provider) || m[3] != model {
+		t.Errorf("x-causeway-route = %q, want a provider of %s and model %s", h.Get("X-Causeway-Route"), provider, model)
+	}
+}
+
+// checkRefusal holds a refusal to DESIGN.md 4.8: an id to ask about and a word on retrying.
+func checkRefusal(t testing.TB, h http.Header, retry string) {
+	t.Helper()
+	if h.Get("X-Causeway-Request-Id") == "" {
+		t.Error("x-causeway-request-id is missing on a refusal")
+	}
+	if v := h.Get("X-Should-Retry"); v != retry {
+		t.Errorf("x-should-retry = %q, want %q", v, retry)
+	}
+	if after := h.Get("Retry-After"); retry == "true" && after == "" {
+		t.Error("retry-after is missing on a refusal that may be retried")
+	}
+}
+
+// abandoned runs a call that never ends by itself and cancels it: the call must return at once.
+func abandoned(t testing.TB, call func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, cancel)
+	done := make(chan error, 1)
+	go func() { done <- call(ctx) }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("a cancelled call ended with %v, want context.Canceled", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a cancelled call did not end within 10 s")
+	}
+}
+
+// pixel is a PNG of one dot.
+const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+// weather is the seed article's function, as the vendors' samples write it.
+var weather = map[string]any{
+	"type":       "object",
+	"properties": map[string]any{"location": map[string]any{"type": "string"}, "unit": map[string]any{"type": "string", "enum": []string{"celsius", "fahrenheit"}}},
+	"required":   []string{"location"},
+}
+
+// place is what the structured answers are unmarshalled into, and placeSchema says so.
+type place struct {
+	City       string `json:"city"`
+	Population int64  `json:"population"`
+}
+
+var placeSchema = map[string]any{
+	"type":                 "object",
+	"properties":           map[string]any{"city": map[string]any{"type": "string"}, "population": map[string]any{"type": "integer"}},
+	"required":             []string{"city", "population"},
+	"additionalProperties": false,
+}
+
+func checkPlace(t testing.TB, text string) {
+	t.Helper()
+	var p place
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&p); err != nil || p.City == "" {
+		t.Errorf("structured answer %q does not follow the schema: %v", text, err)
+	}
+}
+
+// checkArguments holds a tool call's arguments to the schema of weather.
+func checkArguments(t testing.TB, args string) {
+	t.Helper()
+	var v struct {
+		Location string `json:"location"`
+		Unit     string `json:"unit"`
+	}
+	if err := json.Unmarshal([]byte(args), &v); err != nil || v.Location == "" {
+		t.Errorf("tool arguments %q: %v", args, err)
+	}
+}
