@@ -1,5 +1,6 @@
-// Package llm holds the vocabulary of the LLM domain that every dialect shares: dialect and
-// operation names, usage, and losses. It imports nothing of ours.
+// Package llm is the canonical model of the LLM domain: dialect and operation names, requests,
+// messages and parts, tools, answers, stream events with their grammar, usage and losses. Every
+// conversion between dialects goes through it. It imports nothing of ours.
 package llm
 
 // Dialect names one wire protocol, as mesh.yaml spells it.
@@ -58,32 +59,4 @@ func (o Op) String() string {
 	default:
 		return "unknown"
 	}
-}
-
-// Usage is the neutral token count of one answer. Vendors differ in what a total includes
-// (reference: OpenAI and Gemini prompt counts include cached tokens, Anthropic's exclude them;
-// Gemini's candidates exclude thoughts), so every dialect converts to these inclusive sums.
-type Usage struct {
-	Input        int64 // every input token, cached and cache-writing ones included
-	Cached       int64 // of Input: read from the provider's prompt cache
-	CacheWrite   int64 // of Input: written to the provider's prompt cache, all lifetimes
-	CacheWrite1h int64 // of CacheWrite: the one-hour lifetime, which costs more
-	Output       int64 // every output token, reasoning included
-	Reasoning    int64 // of Output
-}
-
-// Add returns the sum of two usages.
-func (u Usage) Add(v Usage) Usage {
-	return Usage{
-		Input: u.Input + v.Input, Cached: u.Cached + v.Cached, CacheWrite: u.CacheWrite + v.CacheWrite,
-		CacheWrite1h: u.CacheWrite1h + v.CacheWrite1h, Output: u.Output + v.Output, Reasoning: u.Reasoning + v.Reasoning,
-	}
-}
-
-// Loss is one field that a conversion could not carry.
-type Loss struct {
-	Path   string // where in the client's request, as a JSON pointer
-	From   Dialect
-	To     Dialect
-	Reason string
 }
