@@ -180,7 +180,7 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	if s.Checks != nil {
 		for _, k := range s.Checks() {
-			ch.put(nodeCheck, flag(k.OK), k.Name)
+			ch.put(nodeCheck, oneIf(k.OK), k.Name)
 		}
 	}
 	if s.Certificates != nil {
@@ -214,7 +214,7 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 			}
 			ch.put(exitError, p.ErrorRate, p.Provider)
 			for _, x := range states {
-				ch.put(exitState, flag(p.State == x), p.Provider, x.String())
+				ch.put(exitState, oneIf(p.State == x), p.Provider, x.String())
 			}
 		}
 	}
@@ -268,7 +268,7 @@ func (c *nodeCollector) pool(ch sink, st tunnel.PoolStats) {
 		if c.src.Region != nil {
 			region = c.src.Region(id)
 		}
-		ch.put(meshUp, flag(p.Usable > 0), id, region)
+		ch.put(meshUp, oneIf(p.Usable > 0), id, region)
 		if p.RTT > 0 {
 			ch.put(meshRTT, p.RTT.Seconds(), id, region)
 			ch.put(meshJitter, p.Jitter.Seconds(), id, region)
@@ -294,13 +294,13 @@ func auditLog(ch sink, st audit.Stats) {
 	ch.put(auditOpen, float64(st.OpenIntents))
 	ch.put(auditPending, float64(st.PendingBytes))
 	ch.put(auditUnsynced, float64(st.Unsynced))
-	ch.put(auditFull, flag(st.Full))
+	ch.put(auditFull, oneIf(st.Full))
 	if st.DiskUsed > 0 {
 		ch.put(auditDisk, float64(st.DiskUsed)/1000)
 	}
 }
 
-func flag(b bool) float64 {
+func oneIf(b bool) float64 {
 	if b {
 		return 1
 	}

@@ -72,7 +72,7 @@ func (c coordinatorCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c coordinatorCollector) Collect(out chan<- prometheus.Metric) {
 	ch, st := sink(out), c()
-	ch.put(raftLeader, flag(st.Leader))
+	ch.put(raftLeader, oneIf(st.Leader))
 	ch.put(raftTerm, float64(st.Term))
 	ch.put(raftApplied, float64(st.Index))
 	ch.put(raftCommit, float64(st.Commit))
@@ -84,7 +84,7 @@ func (c coordinatorCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	ch.put(raftWrites, float64(st.Disk.Writes))
 	ch.put(raftStalls, float64(st.Disk.Stalls))
-	ch.put(raftStalled, flag(st.Disk.Stalled))
+	ch.put(raftStalled, oneIf(st.Disk.Stalled))
 	ch.put(raftSlowest, st.Disk.Slowest.Seconds())
 	if st.Disk.FreeBytes > 0 {
 		ch.put(raftFree, float64(st.Disk.FreeBytes))
