@@ -1,0 +1,48 @@
+package registry
+
+import (
+	"github.com/causeway-mesh/causeway/relay/dialect"
+	"github.com/causeway-mesh/causeway/relay/llm"
+)
+
+// Client gives the conversion half for clients of d; false when d has none.
+func Client(d llm.Dialect) (dialect.ClientCodec, bool) {
+	c, ok := Frontend(d).(dialect.ClientCodec)
+	return c, ok
+}
+
+// Provider gives the conversion half for providers of d; false when d has none.
+func Provider(d llm.Dialect) (dialect.ProviderCodec, bool) {
+	p, ok := Backend(d).(dialect.ProviderCodec)
+	return p, ok
+}
+
+// unsupported lists the halves that are not converted, with the reason that a client reads.
+var unsupported = []struct {
+	Dialect llm.Dialect
+	Client  bool // the client half; else the provider half
+	Reason  string
+}{
+	{llm.OpenAIChat, true, "openai-chat clients are not converted"},
+	{llm.OpenAIChat, false, "openai-chat providers are not converted to"},
+	{llm.OpenAIResponses, true, "openai-responses clients are not converted"},
+	{llm.OpenAIResponses, false, "openai-responses providers are not converted to"},
+	{llm.AnthropicMessages, true, "anthropic-messages clients are not converted"},
+	{llm.AnthropicMessages, false, "anthropic-messages providers are not converted to"},
+	{llm.Gemini, true, "gemini clients are not converted"},
+	{llm.Gemini, false, "gemini providers are not converted to"},
+}
+
+// Unsupported is why requests of client cannot go to a provider that speaks provider; "" = they can.
+// The same dialect is never converted.
+func Unsupported(client, provider llm.Dialect) string {
+	if client == provider {
+		return ""
+	}
+	for _, u := range unsupported {
+		if u.Client && u.Dialect == client || !u.Client && u.Dialect == provider {
+			return u.Reason
+		}
+	}
+	return ""
+}
