@@ -21,6 +21,7 @@ type target struct{ exit, provider, model string }
 // geo.Choose. Safe for concurrent use.
 type health struct {
 	rtt  func(exit string) (time.Duration, bool)
+	down func(exit string) bool
 	peer func(exit string) (peerState, bool)
 	self string
 
@@ -36,8 +37,8 @@ type peerState struct {
 	provider func(id string) (probe.ProviderSnapshot, bool)
 }
 
-func newHealth(self string, rtt func(string) (time.Duration, bool), peer func(string) (peerState, bool)) *health {
-	return &health{self: self, rtt: rtt, peer: peer, targets: map[target]*probe.ProviderStat{}, rest: map[target]time.Time{}}
+func newHealth(self string, rtt func(string) (time.Duration, bool), down func(string) bool, peer func(string) (peerState, bool)) *health {
+	return &health{self: self, rtt: rtt, down: down, peer: peer, targets: map[target]*probe.ProviderStat{}, rest: map[target]time.Time{}}
 }
 
 // Fill implements edge.Paths. A provider whose circuit is open or that asked for a pause is not
@@ -48,10 +49,13 @@ func (h *health) Fill(now time.Time, c *geo.Candidate) {
 		c.RTT, c.RTTKnown = 0, true
 	} else if rtt, ok := h.rtt(c.Exit); ok {
 		c.RTT, c.RTTKnown = rtt, true
+	} else if h.down(c.Exit) {
+		c.CooldownUntil = now.Add(time.Second) // it does not answer: last resort until it does
 	}
 	p, gossiped := h.peer(c.Exit)
 	if gossiped {
-		c.Draining = c.Draining || p.draining
+		// A tunnel that takes requests knows better than a record, which may be of the exit's former life.
+		c.Draining = c.Draining || p.draining && !c.RTTKnown
 		c.Inflight, c.Capacity = p.load, 255
 	}
 	h.mu.Lock()
@@ -65,7 +69,9 @@ func (h *health) Fill(now time.Time, c *geo.Candidate) {
 	if seen {
 		c.TTFT, c.TTFTKnown, c.ErrorRate = own.TTFT, own.TTFTKnown, own.ErrorRate
 		if own.State == probe.Open {
-			c.CooldownUntil = own.Until
+			if own.Until.After(c.CooldownUntil) {
+				c.CooldownUntil = own.Until
+			}
 		}
 	} else if gossiped {
 		if s, ok := p.provider(c.Provider); ok {

@@ -137,7 +137,8 @@ func (n *Node) has(r identity.Role) bool {
 func (n *Node) newEdge() error {
 	cfg := n.cfg
 	n.pool = tunnel.NewPool(tunnel.PoolConfig{Endpoint: n.endpoint, Log: n.log, DeadAfter: exitDeadAfter})
-	n.health = newHealth(string(n.self.Node), func(id string) (time.Duration, bool) { return n.pool.RTT(identity.NodeID(id)) }, n.peerState)
+	n.health = newHealth(string(n.self.Node), func(id string) (time.Duration, bool) { return n.pool.RTT(identity.NodeID(id)) },
+		func(id string) bool { return n.pool.Down(identity.NodeID(id)) }, n.peerState)
 	metrics, err := obs.NewRequests(cfg.Registry)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)

@@ -101,6 +101,22 @@ func (ps *peerState) maintain(now time.Time) (busy, drop bool) {
 	return busy, drop
 }
 
+// doubt makes the exit's idle connections answer before they are used again: they take the same way as c,
+// which does not answer, and an idle one would not be looked at for seconds. It is called with mu held.
+func (ps *peerState) doubt(now time.Time, c *conn) {
+	for i := range ps.slots {
+		o := ps.slots[i].c
+		if o == nil || o == c || !o.usable() || o.live.Load() > 0 || o.watch.heard.After(c.watch.pinged) {
+			continue
+		}
+		o.silent.Store(true)
+		if o.watch.pinged.IsZero() {
+			o.watch.pinged, o.watch.pings = now, 1
+			_ = o.q.SendDatagram(make([]byte, pingSize)) // as in check
+		}
+	}
+}
+
 // check looks at one connection's liveness; it reports whether the connection carries requests.
 func (ps *peerState) check(now time.Time, c *conn) (busy bool) {
 	if c.dead.Load() {
@@ -122,6 +138,7 @@ func (ps *peerState) check(now time.Time, c *conn) (busy bool) {
 		if !c.silent.Load() {
 			cfg.Log.Warn().Str("exit", string(ps.node)).Dur("waited", now.Sub(c.watch.pinged)).Msg("exit does not answer")
 			c.suspect()
+			ps.doubt(now, c)
 		}
 	case gone:
 		c.watch.gone = true // under ps.mu, as lost reads it

@@ -271,6 +271,28 @@ func (p *Pool) RTT(node identity.NodeID) (time.Duration, bool) {
 	return st.RTT, st.RTT > 0
 }
 
+// Down reports whether an exit is believed to be gone: connections to it were made or tried, and none can
+// be used.
+func (p *Pool) Down(node identity.NodeID) bool {
+	p.mu.RLock()
+	ps := p.peers[node]
+	p.mu.RUnlock()
+	if ps == nil {
+		return false
+	}
+	if ps.silent() != nil {
+		return true
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for i := range ps.slots {
+		if c := ps.slots[i].c; c != nil && c.usable() {
+			return false
+		}
+	}
+	return ps.slots[0].fails > 0
+}
+
 // Stats gives a snapshot.
 func (p *Pool) Stats() PoolStats {
 	out := PoolStats{Dials: p.dials.Load(), DialErrors: p.dialErrors.Load()}
