@@ -87,8 +87,8 @@ func simulate(t *testing.T, scenario func(t *testing.T, m *Mesh)) {
 
 // end stops everything, in no particular order, and lets memberlist's timers run out.
 func (m *Mesh) end() {
-	if m.t.Failed() {
-		m.t.Logf("log:\n%s", m.log.tail(200))
+	if m.t.Failed() && testing.Verbose() {
+		m.t.Logf("log:\n%s", m.log.tail(100))
 	}
 	m.net.partition(m.net.everybody(), m.net.everybody(), false)
 	for _, c := range m.clients {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -34,6 +35,7 @@ type Provider struct {
 // call is one request that a provider got.
 type call struct {
 	At     time.Time
+	From   string // address of the exit
 	Path   string
 	Header http.Header
 	Body   []byte
@@ -80,7 +82,8 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	c := &call{At: time.Now(), Path: r.URL.Path, Header: r.Header.Clone(), Body: body}
+	from, _, _ := net.SplitHostPort(r.RemoteAddr)
+	c := &call{At: time.Now(), From: from, Path: r.URL.Path, Header: r.Header.Clone(), Body: body}
 	p.mu.Lock()
 	p.calls = append(p.calls, c)
 	behave := p.behave

@@ -80,7 +80,7 @@ func TestTokensAreNotHeldBack(t *testing.T) {
 // keepalives are the protocols' own idle forms.
 var keepalives = map[string]string{
 	"openai-chat": ": keepalive\n\n", "openai-responses": ": keepalive\n\n",
-	"anthropic-messages": "event: ping\ndata: {\"type\": \"ping\"}\n\n", "gemini": ": keepalive\r\n\r\n",
+	"anthropic-messages": "event: ping\ndata: {\"type\": \"ping\"}\n\n", "gemini": "\r\n\r\n",
 }
 
 // A stream that stays silent is kept open in its protocol's form, and may still fail over: nothing
