@@ -44,10 +44,7 @@ func (a *app) applyFile(c *cobra.Command, o applyOptions) error {
 	if err != nil {
 		return err
 	}
-	name := o.file
-	if name == "-" {
-		name = "stdin"
-	}
+	name := fileName(o.file)
 	doc, err := manifest.Parse(name, b)
 	if err != nil {
 		return err

@@ -138,7 +138,7 @@ func (a *app) send(ctx context.Context, client *http.Client, base, key, text str
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return a.refused(base, resp)
+		return refused(base, q.model, resp)
 	}
 	if route := resp.Header.Get("X-Causeway-Route"); route != "" && terminal(a.Err) {
 		a.note("%s", paint(a.Err).dim(route))
@@ -172,7 +172,7 @@ func edgeHint(err error) string {
 }
 
 // refused explains an error answer of the edge.
-func (a *app) refused(base string, resp *http.Response) error {
+func refused(base, model string, resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	f := &failure{code: exitError, what: base + " answered " + resp.Status}
 	var got chatAnswer
@@ -183,18 +183,18 @@ func (a *app) refused(base string, resp *http.Response) error {
 	case code == http.StatusUnauthorized:
 		f.code, f.next = exitDenied, "use a key of this mesh: --key cw_…   (list them: causeway key list)"
 	case code == http.StatusForbidden:
-		f.code, f.next = exitDenied, "see which rule it was: causeway route explain MODEL"
+		f.code, f.next = exitDenied, "see which rule it was: causeway route explain "+model
 	case code == http.StatusNotFound:
 		f.code, f.next = exitNotFound, "causeway model list"
 	case code == http.StatusTooManyRequests || code >= 500:
-		f.code, f.next = exitUnavailable, "see why: causeway route explain MODEL"
+		f.code, f.next = exitUnavailable, "see why: causeway route explain "+model
 		if after := resp.Header.Get("Retry-After"); after != "" {
 			f.next = "try again in " + after + " s"
 		}
 	default:
 		f.next = "causeway ask --help"
 	}
-	if id := resp.Header.Get("X-Causeway-Request-Id"); id != "" {
+	if id := resp.Header.Get("X-Causeway-Request-Id"); id != "" && f.code != exitNotFound && resp.StatusCode != http.StatusUnauthorized {
 		f.next += "\nrequest id " + id + ": causeway audit tail"
 	}
 	return f

@@ -203,7 +203,7 @@ func recordLine(r *audit.Record, raw []byte, format string) (string, error) {
 
 func tailLine(cells ...string) string {
 	var b strings.Builder
-	for i, width := range []int{24, 22, 12, 8, 36, 0} {
+	for i, width := range []int{27, 20, 12, 8, 36, 0} {
 		fmt.Fprintf(&b, "%-*s ", width, or(cells[i], "-"))
 	}
 	return strings.TrimRight(b.String(), " ") + "\n"
@@ -222,7 +222,7 @@ func describe(r *audit.Record) (request, what string) {
 		if in.Class != "" {
 			what += " class " + in.Class
 		}
-		what += " from " + or(in.Client, "unknown") + " at " + in.EdgeRegion
+		what += ", client in " + or(in.Client, "unknown place") + ", edge " + in.EdgeRegion
 		if len(in.Rules) > 0 {
 			what += " by " + join(in.Rules)
 		}

@@ -101,6 +101,7 @@ Start with:  causeway dev          a whole mesh on this machine, no keys needed
 	}
 	root.SetVersionTemplate("causeway {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return misuse(c, "%s", err) })
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "noun"))}}`, 1))
 	root.SetGlobalNormalizationFunc(normalize)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	for _, g := range []struct{ id, title string }{
@@ -137,17 +138,25 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 func strict(c *cobra.Command) {
 	if c.HasSubCommands() && !c.Runnable() {
 		c.Args = cobra.ArbitraryArgs
+		c.Annotations = map[string]string{"noun": "yes"} // takes a verb: not shown as runnable
 		c.RunE = func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			if len(args) == 0 || args[0] == "" {
 				c.SetOut(c.ErrOrStderr())
 				if err := c.Help(); err != nil {
 					return err
 				}
 				return &failure{code: exitUsage, quiet: true}
 			}
+			c.SuggestionsMinimumDistance = 2
 			hint := ""
 			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = fmt.Sprintf("; did you mean %q?", near[0])
+				best := near[0]
+				for _, n := range near {
+					if n[0] == args[0][0] && best[0] != args[0][0] {
+						best = n
+					}
+				}
+				hint = fmt.Sprintf("; did you mean %q?", best)
 			}
 			return misuse(c, "unknown command %q%s", args[0], hint)
 		}

@@ -73,7 +73,24 @@ func fail(what string, why error, next string) error {
 		return nil
 	}
 	f := explain(why)
+	if p, ok := why.(*api.Problem); ok {
+		why = tidy(p)
+	}
 	return &failure{code: f.code, what: what, why: why, next: cmp.Or(next, f.next), quiet: f.quiet}
+}
+
+// tidy says each thing once: the field before a single refusal, a count before several.
+func tidy(p *api.Problem) *api.Problem {
+	out := *p
+	switch {
+	case len(p.Problems) == 0 && p.Field != "" && !strings.Contains(p.Detail, p.Field):
+		out.Detail = p.Field + ": " + p.Detail
+	case len(p.Problems) == 1 && p.Problems[0].Message == p.Detail:
+		out.Detail = "nothing was changed"
+	case len(p.Problems) > 1 && strings.HasSuffix(p.Problems[0].Message, p.Detail):
+		out.Detail = fmt.Sprintf("%d problems; nothing was changed", len(p.Problems))
+	}
+	return &out
 }
 
 // explain finds code and next step for any error.
@@ -105,10 +122,22 @@ func explain(err error) *failure {
 		f.code, f.next = exitDenied, "run as the user who owns the file, or choose another path or port"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ECONNREFUSED), isURL, isNet:
 		f.code, f.next = exitUnavailable, "check that the server runs and that --server, CAUSEWAY_SERVER or the directory you are in names it: causeway doctor"
+	case command(err) != "":
+		f.next = command(err)
 	case strings.Contains(err.Error(), "is in use by another process"):
 		f.next = "stop the other process, or give this one its own port or directory"
 	}
 	return f
+}
+
+// command is the first command that an error's own text names: "run `causeway node join`".
+func command(err error) string {
+	_, rest, ok := strings.Cut(err.Error(), "`causeway ")
+	cmd, _, closed := strings.Cut(rest, "`")
+	if !ok || !closed {
+		return ""
+	}
+	return "causeway " + cmd
 }
 
 func explainProblem(p *api.Problem, err error) *failure {
@@ -136,9 +165,6 @@ func explainProblem(p *api.Problem, err error) *failure {
 		f.code, f.next = exitUsage, "repeat the command with --yes"
 	default:
 		f.next = "correct the named field and repeat the command; nothing was changed"
-	}
-	if p.Field != "" && len(p.Problems) == 0 {
-		f.what = p.Field
 	}
 	return f
 }

@@ -90,13 +90,13 @@ func (a *app) keyCreate(n *noun[state.Key]) *cobra.Command {
 	}
 	in := n.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if !c.Flags().Changed("tenant") && in.file == "" {
+			return misuse(c, "a key belongs to a tenant: --tenant ID")
+		}
 		var k state.Key
 		body, err := n.body(a, c, in, args[0], &k)
 		if err != nil {
 			return err
-		}
-		if k.Tenant == "" {
-			return misuse(c, "a key belongs to a tenant: --tenant ID")
 		}
 		got, err := a.call(c.Context(), api.Call{Method: http.MethodPost, Path: "/v1/keys", Body: body})
 		if err != nil {

@@ -173,7 +173,7 @@ func (a *app) ping(c *cobra.Command, edge, only string, count int, interval time
 			}
 		}
 		if len(all) == 0 {
-			return &failure{code: exitNotFound, what: "ping: there is no exit " + only, next: "causeway mesh map"}
+			return &failure{code: exitNotFound, what: "ping: no exit is known" + map[bool]string{true: " as " + only}[only != ""], next: "causeway mesh map"}
 		}
 		if round == count {
 			break

@@ -19,7 +19,11 @@ func (a *app) model() *cobra.Command {
 		head: []string{"ID", "ALIASES", "TARGETS", "FALLBACKS", "PRICE"},
 		row: func(v m) []string {
 			var targets []string
-			for _, t := range v.Targets {
+			for i, t := range v.Targets {
+				if i == 2 && len(v.Targets) > 3 {
+					targets = append(targets, "+"+strconv.Itoa(len(v.Targets)-i))
+					break
+				}
 				s := t.Provider + ":" + t.Model
 				if t.Tier > 0 {
 					s += " (tier " + strconv.Itoa(t.Tier) + ")"

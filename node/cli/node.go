@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -127,7 +126,7 @@ func (a *app) nodeJoin() *cobra.Command {
 			if o.Token, err = secretArg(o.Token); err != nil {
 				return err
 			}
-			o.Log = obs.NewLogger(a.Err, level)
+			o.Version, o.Log = version, obs.NewLogger(a.Err, level)
 			if err := node.Join(c.Context(), o); err != nil {
 				return fail("join the mesh", err, joinHint(err))
 			}
@@ -223,12 +222,15 @@ func (a *app) nodeRun() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = node.Run(c.Context(), node.Options{Settings: n, Log: obs.NewLogger(a.Err, n.Log), Version: version})
-			hint := ""
-			if err != nil && strings.Contains(err.Error(), "no such file") {
-				hint = "join first: causeway node join --token TOKEN --server URL --data " + n.Data
-			}
-			return fail("run the node", err, hint)
+			return fail("run the node", node.Run(c.Context(), node.Options{
+				Settings: n, Log: obs.NewLogger(a.Err, n.Log), Version: version,
+				Started: func(client, mesh, ops string) {
+					if client != "" {
+						a.note("client API  %s", client)
+					}
+					a.note("mesh port   %s\nops         http://%s", mesh, ops)
+				},
+			}), "")
 		},
 	}
 	o.add(c)

@@ -87,7 +87,7 @@ func (a *app) policySet() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := readPolicy(file, b)
+			p, err := readPolicy(fileName(file), b)
 			if err != nil {
 				return err
 			}
@@ -119,7 +119,7 @@ func readPolicy(name string, b []byte) (*state.Policy, error) {
 		}
 		only := state.Document{Version: doc.Version, Policy: doc.Policy}
 		if x, y := mustJSON(only), mustJSON(doc.Document); !bytes.Equal(x, y) {
-			return nil, &failure{code: exitUsage, what: name, why: errors.New("it has other sections than policy"), next: "causeway apply -f " + name}
+			return nil, &failure{code: exitUsage, what: name, why: errors.New("it has other sections than policy"), next: "causeway apply -f FILE"}
 		}
 		return doc.Policy, nil
 	}
@@ -134,7 +134,7 @@ func readPolicy(name string, b []byte) (*state.Policy, error) {
 	if err := dec.Decode(&whole); errors.Is(err, io.EOF) {
 		return nil, &failure{code: exitError, what: name, why: errors.New("the file is empty"), next: fix}
 	} else if err != nil {
-		return nil, &failure{code: exitError, what: name, why: err, next: fix}
+		return nil, &failure{code: exitError, what: name, why: yamlError(err), next: fix}
 	}
 	*p = whole.Policy
 	if problems := manifest.Check(state.Document{Policy: p}); len(problems) > 0 {

@@ -131,7 +131,7 @@ func (n *noun[T]) fill(a *app, c *cobra.Command, in *values, v *T) error {
 		dec := yaml.NewDecoder(bytes.NewReader(b))
 		dec.KnownFields(true)
 		if err := dec.Decode(v); err != nil && !errors.Is(err, io.EOF) {
-			return &failure{code: exitError, what: in.file, why: err, next: "write one " + n.one + " with the fields of mesh.yaml: causeway " + n.one + " get ID -o yaml shows one"}
+			return &failure{code: exitError, what: fileName(in.file), why: yamlError(err), next: "write one " + n.one + " with the fields of mesh.yaml: causeway " + n.one + " get ID -o yaml shows one"}
 		}
 	}
 	for i, f := range n.fields {
@@ -143,6 +143,33 @@ func (n *noun[T]) fill(a *app, c *cobra.Command, in *values, v *T) error {
 		}
 	}
 	return nil
+}
+
+// yamlError says what is wrong with a file in its own terms, not in those of Go types.
+func yamlError(err error) error {
+	typed, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return err
+	}
+	var all []string
+	for _, text := range typed.Errors {
+		if at, rest, ok := strings.Cut(text, ": field "); ok {
+			name, _, _ := strings.Cut(rest, " ")
+			text = at + ": unknown field " + name
+		} else if i := strings.Index(text, " into "); i > 0 {
+			text = text[:i] + " here"
+		}
+		all = append(all, text)
+	}
+	return errors.New(strings.Join(all, "\n"))
+}
+
+// fileName is a file as messages name it.
+func fileName(name string) string {
+	if name == "-" {
+		return "stdin"
+	}
+	return name
 }
 
 // readFile reads a file, or standard input for "-".
@@ -266,7 +293,7 @@ func (n *noun[T]) get(a *app) *cobra.Command {
 
 // listHint is the next step after a "not found".
 func (n *noun[T]) listHint(err error) string {
-	if explain(err).code == exitNotFound {
+	if p, ok := errors.AsType[*api.Problem](err); ok && p.Code == "not_found" {
 		return "causeway " + n.one + " list"
 	}
 	return ""
@@ -299,10 +326,11 @@ func (n *noun[T]) existsHint(err error, id string) string {
 
 // body reads flags and file into v and encodes it for sending.
 func (n *noun[T]) body(a *app, c *cobra.Command, in *values, id string, v *T) ([]byte, error) {
+	n.setID(v, id)
 	if err := n.fill(a, c, in, v); err != nil {
 		return nil, err
 	}
-	if n.setID(v, id); n.id(*v) != id {
+	if n.id(*v) != id {
 		return nil, misuse(c, "the fields are of %s %q, the argument is %q", n.one, n.id(*v), id)
 	}
 	if n.secrets != nil {

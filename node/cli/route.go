@@ -96,8 +96,8 @@ func (a *app) showExplanation(c *cobra.Command, raw []byte) error {
 		out.names = append(out.names, r.Exit+"/"+r.Provider+"/"+r.Model)
 	}
 	if a.global.output == "table" {
-		client := or(e.Client, "unknown")
-		if err := put(a.Out, fmt.Sprintf("edge %s, tenant %s, class %s, client in %s\nallowed: %s   (%s)\n", e.Edge, e.Tenant, e.Class, client, or(e.Allowed, "nowhere"), or(e.Why, "no rule applies"))); err != nil {
+		client := or(e.Client, "an unknown place")
+		if err := put(a.Out, fmt.Sprintf("edge %s, tenant %s, class %s, client in %s\nallowed: %s   (%s)\n", e.Edge, e.Tenant, e.Class, client, or(e.Allowed, "nowhere"), or(e.Why, "by no rule"))); err != nil {
 			return err
 		}
 		if e.Answer != "" {
