@@ -40,7 +40,7 @@ func (a *app) applyFile(c *cobra.Command, o applyOptions) error {
 	if o.file == "" {
 		return misuse(c, "name a file: -f mesh.yaml")
 	}
-	b, err := a.readFile(o.file)
+	b, err := a.readFile(c.Context(), o.file)
 	if err != nil {
 		return err
 	}

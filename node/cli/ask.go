@@ -33,7 +33,7 @@ func (a *app) ask() *cobra.Command {
 			}
 			text := strings.Join(args, " ")
 			if text == "-" {
-				b, err := a.readFile("-")
+				b, err := a.readFile(c.Context(), "-")
 				if err != nil {
 					return err
 				}

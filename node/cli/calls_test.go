@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,6 +24,7 @@ type scripted struct {
 	t       *testing.T
 	url     string
 	answers map[string]string // "METHOD /path?query" -> "STATUS BODY"
+	mu      sync.Mutex
 	seen    []*http.Request
 	bodies  []string
 }
@@ -41,7 +43,9 @@ func newScripted(t *testing.T, answers map[string]string) *scripted {
 
 func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b, _ := io.ReadAll(r.Body)
+	s.mu.Lock()
 	s.seen, s.bodies = append(s.seen, r), append(s.bodies, string(b))
+	s.mu.Unlock()
 	got, ok := s.answers[r.Method+" "+r.URL.RequestURI()]
 	if !ok {
 		s.t.Errorf("unexpected call %s %s", r.Method, r.URL.RequestURI())
@@ -63,6 +67,8 @@ func (s *scripted) run(args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	var out, errs bytes.Buffer
 	code = Run(s.t.Context(), args, Stdio{In: strings.NewReader(""), Out: &out, Err: &errs})
+	s.mu.Lock() // what the handler wrote is seen from here on
+	defer s.mu.Unlock()
 	return code, out.String(), errs.String()
 }
 

@@ -83,7 +83,7 @@ func (a *app) policySet() *cobra.Command {
 			if file == "" {
 				return misuse(c, "a policy comes from a file: -f policy.yaml")
 			}
-			b, err := a.readFile(file)
+			b, err := a.readFile(c.Context(), file)
 			if err != nil {
 				return err
 			}

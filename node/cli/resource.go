@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,7 +125,7 @@ func (n *noun[T]) flags(c *cobra.Command) *values {
 // fill lays the file and the flags that were given over v.
 func (n *noun[T]) fill(a *app, c *cobra.Command, in *values, v *T) error {
 	if in.file != "" {
-		b, err := a.readFile(in.file)
+		b, err := a.readFile(c.Context(), in.file)
 		if err != nil {
 			return err
 		}
@@ -173,19 +174,34 @@ func fileName(name string) string {
 }
 
 // readFile reads a file, or standard input for "-".
-func (a *app) readFile(name string) ([]byte, error) {
+func (a *app) readFile(ctx context.Context, name string) ([]byte, error) {
 	if name == "-" {
-		b, err := io.ReadAll(io.LimitReader(a.In, manifest.MaxSize+1))
-		if err != nil {
-			return nil, fail("read standard input", err, "")
-		}
-		return b, nil
+		return a.readInput(ctx)
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fail("read the file", err, "check the path given with -f; - reads standard input")
 	}
 	return b, nil
+}
+
+// readInput reads standard input to its end, or until ctx ends: a read itself cannot be interrupted.
+func (a *app) readInput(ctx context.Context) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		b, err := io.ReadAll(io.LimitReader(a.In, manifest.MaxSize+1))
+		done <- result{b, err}
+	}()
+	select {
+	case r := <-done:
+		return r.data, fail("read standard input", r.err, "")
+	case <-ctx.Done():
+		return nil, fail("read standard input", ctx.Err(), "")
+	}
 }
 
 // sources resolves secret references on this machine.
