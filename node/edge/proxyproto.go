@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -107,7 +108,10 @@ func readProxyHeader(r *bufio.Reader) (netip.AddrPort, error) {
 	return netip.AddrPort{}, nil
 }
 
-const maxProxyV1 = 107 // of a line, its end included
+const (
+	maxProxyV1 = 107  // bytes of a line, its end included
+	maxProxyV2 = 2048 // bytes after the first 16, extensions included
+)
 
 func readProxyV1(r *bufio.Reader) (netip.AddrPort, error) {
 	line, err := r.ReadSlice('\n')
@@ -121,16 +125,20 @@ func readProxyV1(r *bufio.Reader) (netip.AddrPort, error) {
 	if len(f) != 6 || f[1] != "TCP4" && f[1] != "TCP6" {
 		return netip.AddrPort{}, errBadProxy
 	}
-	addr, err := netip.ParseAddrPort(net.JoinHostPort(f[2], f[4]))
+	addr, err := netip.ParseAddr(f[2])
+	if err != nil || addr.Is4() != (f[1] == "TCP4") || addr.Zone() != "" {
+		return netip.AddrPort{}, errBadProxy
+	}
+	port, err := strconv.ParseUint(f[4], 10, 16)
 	if err != nil {
 		return netip.AddrPort{}, errBadProxy
 	}
-	return addr, nil
+	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), nil
 }
 
 func readProxyV2(r *bufio.Reader, head []byte) (netip.AddrPort, error) {
 	command, family, size := head[12], head[13], int(binary.BigEndian.Uint16(head[14:]))
-	if command>>4 != 2 || size > 2048 {
+	if command>>4 != 2 || command&0xf > 1 || size > maxProxyV2 { // an unknown command must be refused (2.2)
 		return netip.AddrPort{}, errBadProxy
 	}
 	body := make([]byte, 16+size)
