@@ -267,7 +267,7 @@ func (a reply) String() string {
 }
 
 // ask sends one chat request, without any retry of its own.
-func (d *deployment) ask(ctx context.Context, p *process, key string, stream bool, tokens int) (a reply) {
+func (d *deployment) ask(ctx context.Context, p *process, key string, stream bool, tokens int, header ...string) (a reply) {
 	body := fmt.Sprintf(`{"model":"m","stream":%v,"messages":[{"role":"user","content":"fake:tokens=%d"}]}`, stream, tokens)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/chat/completions", strings.NewReader(body))
 	if err != nil {
@@ -275,6 +275,9 @@ func (d *deployment) ask(ctx context.Context, p *process, key string, stream boo
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	res, err := d.http.Do(req)
 	if err != nil {
 		return reply{err: err}
