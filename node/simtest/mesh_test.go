@@ -68,6 +68,7 @@ type Mesh struct {
 // still runs then fails the test.
 func simulate(t *testing.T, scenario func(t *testing.T, m *Mesh)) {
 	t.Helper()
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &Mesh{t: t, net: newWorld(1), log: &logBuffer{}, level: zerolog.InfoLevel, clients: map[string]*http.Client{}, profile: gossip.Local}
 		var over []geo.Override
@@ -147,59 +148,89 @@ func (l *logBuffer) tail(n int) string {
 type coord struct {
 	m      *Mesh
 	ip     string
-	store  consensus.Store
+	cfg    coordinator.Config
 	server *coordinator.Server
 	cancel context.CancelFunc
-	done   chan error
-	once   sync.Once
+	done   chan error // nil while it does not run
 }
 
 func (m *Mesh) addCoordinator(region string) *coord {
 	m.t.Helper()
 	ip := m.net.host("10.0.0", region)
-	c := &coord{m: m, ip: ip, done: make(chan error, 1), store: consensus.NewMemStore()}
-	cfg := coordinator.Config{
+	c := &coord{m: m, ip: ip}
+	c.cfg = coordinator.Config{
 		Dir: m.t.TempDir(), Mesh: "sim", ListenAPI: ip + ":7700", ListenRaft: ip + ":7702", Profile: consensus.Local(), Log: m.logger("coordinator " + ip),
-		Store: c.store, Dial: m.net.dialer(ip),
+		Store: consensus.NewMemStore(), Dial: m.net.dialer(ip),
 		Listen: func(_, addr string) (net.Listener, error) { return m.net.listenStream(addr) },
 	}
 	if len(m.coords) == 0 {
-		cfg.Init = true
+		c.cfg.Init = true
 	} else {
-		cfg.Join = &coordinator.Join{Token: m.token("coordinator", region, ""), Servers: []string{m.coords[0].server.APIURL()}}
+		c.cfg.Join = &coordinator.Join{Token: m.token("coordinator", region, ""), Servers: []string{m.coords[0].server.APIURL()}}
 	}
+	m.coords = append(m.coords, c)
+	c.start()
+	if m.admin == nil {
+		m.adminAt(c)
+	}
+	return c
+}
+
+func (c *coord) start() {
+	m := c.m
+	m.t.Helper()
 	var err error
-	if c.server, err = coordinator.New(m.t.Context(), cfg); err != nil {
+	if c.server, err = coordinator.New(m.t.Context(), c.cfg); err != nil {
 		m.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c.cancel = cancel
-	go func() { c.done <- c.server.Run(ctx) }()
-	m.coords = append(m.coords, c)
+	c.cancel, c.done = cancel, make(chan error, 1)
+	server, done := c.server, c.done
+	go func() { done <- server.Run(ctx) }()
 	wait, stop := context.WithTimeout(m.t.Context(), time.Minute)
 	defer stop()
 	if err := c.server.WaitReady(wait); err != nil {
 		m.t.Fatal(err)
 	}
-	if m.admin == nil {
-		m.admin, err = api.NewClient(api.Config{
-			Servers: []string{c.server.APIURL()}, Token: c.server.AdminToken(), Roots: c.server.Identity().Roots(), Dial: m.net.dialer(m.adminIP),
-		})
-		if err != nil {
-			m.t.Fatal(err)
-		}
+}
+
+// adminAt makes the admin talk to a coordinator.
+func (m *Mesh) adminAt(c *coord) {
+	m.t.Helper()
+	if m.admin != nil {
+		m.admin.Close()
 	}
-	return c
+	var err error
+	m.admin, err = api.NewClient(api.Config{
+		Servers: []string{c.server.APIURL()}, Token: m.coords[0].server.AdminToken(), Roots: c.server.Identity().Roots(), Dial: m.net.dialer(m.adminIP),
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // Stop ends a coordinator in order.
 func (c *coord) Stop() {
-	c.once.Do(func() {
-		c.cancel()
-		if err := <-c.done; err != nil {
-			c.m.t.Errorf("coordinator %s: %v", c.ip, err)
-		}
-	})
+	if c.done == nil {
+		return
+	}
+	c.cancel()
+	if err := <-c.done; err != nil {
+		c.m.t.Errorf("coordinator %s: %v", c.ip, err)
+	}
+	c.done = nil
+}
+
+// Crash ends a coordinator's process. What it had in its log stays.
+func (c *coord) Crash() {
+	c.m.net.crash(c.ip)
+	c.Stop()
+}
+
+// Restart starts it again.
+func (c *coord) Restart() {
+	c.m.net.revive(c.ip)
+	c.start()
 }
 
 // call asks the admin API.
@@ -276,6 +307,7 @@ type Node struct {
 	id      *identity.Store
 	audit   *memoryAudit
 	metrics *obs.Registry
+	mayFail bool // its Run may end with an error
 
 	node   *node.Node
 	client *api.Client
@@ -367,7 +399,7 @@ func (n *Node) Start() {
 	go func() {
 		defer close(done)
 		defer client.Close()
-		if err := life.Run(ctx); err != nil {
+		if err := life.Run(ctx); err != nil && !n.mayFail {
 			m.t.Errorf("%s: %v", n.ID, err)
 		}
 	}()
