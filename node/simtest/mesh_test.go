@@ -32,11 +32,13 @@ import (
 	"github.com/causeway-mesh/causeway/node/obs"
 )
 
-// The three built-in regions.
+// The three built-in regions, and two that a document may declare.
 const (
 	cn = "cn-east"
 	eu = "eu-central"
 	us = "us-west"
+	fr = "fr-paris"
+	gb = "gb-london"
 )
 
 // regionNets are the regions' second bytes of an address, and their countries.
@@ -44,7 +46,7 @@ var regionNets = []struct {
 	region string
 	net    int
 	in     geo.Country
-}{{cn, 1, "CN"}, {eu, 2, "DE"}, {us, 3, "US"}}
+}{{cn, 1, "CN"}, {eu, 2, "DE"}, {us, 3, "US"}, {fr, 4, "FR"}, {gb, 5, "GB"}}
 
 // Mesh is a whole mesh in a bubble.
 type Mesh struct {
@@ -271,9 +273,15 @@ func (m *Mesh) Apply(doc state.Document) {
 func (m *Mesh) Sync(index uint64) {
 	m.t.Helper()
 	m.eventually("every node has the new state", func() bool {
+		changed := uint64(1 << 63)
+		for _, c := range m.coords {
+			if s := c.server.Snapshot(); c.done != nil && s.Index >= index {
+				changed = min(changed, s.Changed) // a command may change nothing
+			}
+		}
 		return !slices.ContainsFunc(m.nodes, func(n *Node) bool {
 			s := n.node.View().Load()
-			return n.running() && (s == nil || s.Index < index)
+			return n.running() && (s == nil || s.Index < changed)
 		})
 	})
 }
@@ -346,6 +354,15 @@ func (m *Mesh) add(region string, role identity.Role) *Node {
 	return n
 }
 
+func countryOf(region string) string {
+	for _, r := range regionNets {
+		if r.region == region {
+			return string(r.in)
+		}
+	}
+	return ""
+}
+
 func regionNet(region string) int {
 	for _, r := range regionNets {
 		if r.region == region {
@@ -412,6 +429,8 @@ func udpAddr(hostport string) (net.Addr, error) {
 	}
 	return &net.UDPAddr{IP: a.IP, Port: a.Port}, nil
 }
+
+func (n *Node) isExit() bool { return n.Role.Has(identity.RoleExit) }
 
 func (n *Node) running() bool {
 	n.mu.Lock()

@@ -52,10 +52,8 @@ func (m *Mesh) AddProvider(id, region string, opt fake.Options) *Provider {
 	m.t.Helper()
 	p := &Provider{ID: id, Region: region}
 	p.ip = m.net.host(fmt.Sprintf("10.%d.8", regionNet(region)), region)
-	for _, r := range regionNets {
-		if r.region == region && opt.Country == "" {
-			opt.Country = string(r.in)
-		}
+	if opt.Country == "" {
+		opt.Country = countryOf(region)
 	}
 	opt.Log = zerolog.Nop()
 	p.fake = fake.New(opt)
@@ -139,12 +137,7 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // accounts are the provider as the mesh configures it: one account for each vendor's dialects.
 func (p *Provider) accounts() []state.Provider {
 	out := make([]state.Provider, 0, 3)
-	country := ""
-	for _, r := range regionNets {
-		if r.region == p.Region {
-			country = string(r.in)
-		}
-	}
+	country := countryOf(p.Region)
 	for _, v := range []struct {
 		name, suffix, scheme string
 		dialects             []string
