@@ -1,9 +1,6 @@
 package llm
 
-import (
-	"errors"
-	"slices"
-)
+import "errors"
 
 // Accumulator folds a stream into the Response it describes, so that a streamed and a whole answer
 // can be compared, and a streamed one answered whole. It checks the grammar as it goes. The zero
