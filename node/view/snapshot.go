@@ -40,7 +40,7 @@ type Snapshot struct {
 	tenants map[string]*Tenant
 
 	firstTenant string
-	origins map[string]bool // that some tenant lets browsers call from; "*" = any
+	origins     map[string]bool // that some tenant lets browsers call from; "*" = any
 }
 
 // Route is the mesh-wide routing behaviour.
