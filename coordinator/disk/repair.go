@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// raft-wal v0.4.0, the newest version there is, has two faults that lose a coordinator its log.
+// raft-wal v0.4.0, the newest version there is, has three faults that lose a coordinator its log.
 //
 //   - Cutting a suffix off the log marks the last file as sealed but writes no index into it; after
 //     a restart every entry in it is unreadable ("sealed segment has no index block",
@@ -20,18 +21,43 @@ import (
 //     that looks like an index, leaves a tail that recovery takes for sealed and that refuses every
 //     append from then on.
 //
-// Both are healed when the log is opened: filer reads an index-less file by scanning it, and
-// finishRotation completes what the crash cut short.
+//   - A truncation between an append that fills a file and the rotation to the next one, which runs in
+//     the background, makes a new tail; the rotation then seals that one, empty, and begins again at
+//     entry 1. The entries that are held are no longer found, and nothing can be appended.
+//
+// The first two are healed when the log is opened: filer reads an index-less file by scanning it, and
+// finishRotation completes what the crash cut short. Store.DeleteRange sees to the third.
 
-// filer is raft-wal's own file format, with the missing index rebuilt.
-type filer struct{ *segment.Filer }
+// filer is raft-wal's own file format, with the missing index rebuilt. It notes which file is being
+// appended to.
+type filer struct {
+	*segment.Filer
+	tail *atomic.Pointer[types.SegmentWriter]
+}
+
+// Create makes the file that is appended to from now on.
+func (f filer) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
+	return f.note(f.Filer.Create(info))
+}
+
+// RecoverTail opens the file that was appended to last.
+func (f filer) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) {
+	return f.note(f.Filer.RecoverTail(info))
+}
+
+func (f filer) note(w types.SegmentWriter, err error) (types.SegmentWriter, error) {
+	if err == nil {
+		f.tail.Store(&w)
+	}
+	return w, err
+}
 
 // Open opens a sealed file for reading.
 func (f filer) Open(info types.SegmentInfo) (types.SegmentReader, error) {
 	if info.IndexStart != 0 {
 		return f.Filer.Open(info)
 	}
-	w, err := f.RecoverTail(info)
+	w, err := f.Filer.RecoverTail(info)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +84,7 @@ func finishRotation(dir string, meta types.MetaStore, f filer, now time.Time, cu
 	if !tail.SealTime.IsZero() {
 		return nil
 	}
-	w, err := f.RecoverTail(*tail)
+	w, err := f.Filer.RecoverTail(*tail)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // never created: raft-wal creates it
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
+
+	"github.com/hashicorp/raft"
 )
 
 // hashicorp/raft-wal #31: "clearing log suffix: from=424 to=424 # Process is restarted […] failed to
@@ -138,6 +140,52 @@ func TestTornIndexDoesNotSealTheTail(t *testing.T) {
 			}
 			if err := s.StoreLog(entry(uint64(acked)+1, 1, 50)); err != nil {
 				t.Errorf("append: %v", err)
+			}
+		})
+	}
+}
+
+// TestTruncationDuringRotation cuts the log right after an append that fills a file, while raft-wal is
+// about to begin the next one in its background. Without care the log then begins at entry 1, empty.
+func TestTruncationDuringRotation(t *testing.T) {
+	for name, cut := range map[string]func(first, last uint64) (from, to uint64){
+		"suffix":     func(_, last uint64) (uint64, uint64) { return last - 1, last },
+		"prefix":     func(first, last uint64) (uint64, uint64) { return first, first + (last-first)/2 },
+		"everything": func(first, last uint64) (uint64, uint64) { return first, last },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			opt := Options{SegmentSize: 4 << 10, FreeSpaceGuard: noGuard}
+			s := open(t, dir, opt)
+			first, last, next := uint64(1), uint64(0), uint64(1)
+			for range 100 {
+				if err := s.StoreLogs(entries(next, 1, 12, 500)); err != nil { // more than a file
+					t.Fatal(err)
+				}
+				last = next + 11
+				from, to := cut(first, last)
+				if err := s.DeleteRange(from, to); err != nil {
+					t.Fatal(err)
+				}
+				if from > first {
+					last = from - 1
+				} else if first = to + 1; first > last {
+					first, last = 0, 0
+				}
+				gotFirst, err1 := s.FirstIndex()
+				gotLast, err2 := s.LastIndex()
+				if gotFirst != first || gotLast != last || err1 != nil || err2 != nil {
+					t.Fatalf("log is [%d,%d], want [%d,%d] (%v, %v)", gotFirst, gotLast, first, last, err1, err2)
+				}
+				if next = last + 1; last == 0 {
+					next, first = to+1, to+1
+				}
+			}
+			var l raft.Log
+			for i := first; last != 0 && i <= last; i++ {
+				if err := s.GetLog(i, &l); err != nil {
+					t.Fatalf("entry %d: %v", i, err)
+				}
 			}
 		})
 	}

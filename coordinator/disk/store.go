@@ -89,6 +89,7 @@ type Store struct {
 	mu     sync.RWMutex
 	log    *wal.WAL // under mu
 	failed atomic.Pointer[error]
+	tail   atomic.Pointer[types.SegmentWriter] // the file being appended to
 }
 
 // Open opens or creates the store in dir (made with mode 0700). A torn tail left by a crash is cut
@@ -124,7 +125,7 @@ func Open(dir string, opt Options) (*Store, error) {
 
 // openWAL opens the log and drops what lies behind entry cut.
 func (s *Store) openWAL(cut uint64) (*wal.WAL, error) {
-	f := filer{segment.NewFiler(s.dir, s.opt.vfs)}
+	f := filer{segment.NewFiler(s.dir, s.opt.vfs), &s.tail}
 	if err := finishRotation(s.dir, s.meta, f, time.Now(), cut); err != nil {
 		return nil, err
 	}
@@ -237,6 +238,14 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 // log, both ends included.
 func (s *Store) DeleteRange(first, last uint64) error {
 	return s.write("truncate raft log", func() error {
+		if full, err := s.rotating(); err != nil {
+			return err
+		} else if full {
+			// Opening the log anew does what the rotation was about to do (see repair.go).
+			if err := s.recover(); err != nil {
+				return err
+			}
+		}
 		if err := s.log.DeleteRange(first, last); err != nil {
 			return err
 		}
@@ -339,6 +348,17 @@ func (s *Store) Err() error {
 // reopenEvery bounds how often a log that cannot be recovered yet is tried: raft asks in a tight loop.
 const reopenEvery = time.Second
 
+// rotating reports whether the tail is full and raft-wal has not begun the next file yet. Caller holds
+// writeMu.
+func (s *Store) rotating() (bool, error) {
+	w := s.tail.Load()
+	if w == nil {
+		return false, nil
+	}
+	full, _, err := (*w).Sealed()
+	return full, err
+}
+
 // reopen recovers the log in place after a failed write. Caller holds writeMu.
 func (s *Store) reopen() error {
 	now := time.Now()
@@ -346,6 +366,16 @@ func (s *Store) reopen() error {
 		return cmp.Or(s.broken, ErrDiskFull)
 	}
 	s.tried = now
+	if err := s.recover(); err != nil {
+		return err
+	}
+	s.broken, s.tried = nil, time.Time{}
+	s.opt.Log.Warn().Uint64("last_index", s.acked).Msg("raft log recovered")
+	return nil
+}
+
+// recover opens the log anew; it then holds exactly what was acknowledged. Caller holds writeMu.
+func (s *Store) recover() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The old log goes first: its background rotation must not write beside the new one's recovery.
@@ -362,12 +392,7 @@ func (s *Store) reopen() error {
 	if err == nil && last != s.acked {
 		err = fmt.Errorf("reopened log ends at %d, entry %d was acknowledged: %w", last, s.acked, ErrFailed)
 	}
-	if err != nil {
-		return err
-	}
-	s.broken, s.tried = nil, time.Time{}
-	s.opt.Log.Warn().Uint64("last_index", last).Msg("raft log recovered")
-	return nil
+	return err
 }
 
 // classify says whether a failed write may be tried again. After any other error than a full disk
