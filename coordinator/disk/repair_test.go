@@ -158,7 +158,7 @@ func TestTruncationDuringRotation(t *testing.T) {
 			opt := Options{SegmentSize: 4 << 10, FreeSpaceGuard: noGuard}
 			s := open(t, dir, opt)
 			first, last, next := uint64(1), uint64(0), uint64(1)
-			for range 100 {
+			for range 25 {
 				if err := s.StoreLogs(entries(next, 1, 12, 500)); err != nil { // more than a file
 					t.Fatal(err)
 				}
