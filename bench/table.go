@@ -37,7 +37,9 @@ func (r *runner) table() *report.Table {
 		row := report.Row{Name: s.name, Floor: s.Floor, Note: s.Note, Figures: []report.Figure{
 			over(f.added[0]), over(f.added[1]), over(f.tail[0]), f.seqCPU[0].per1000(),
 			over(f.rate[0]), f.loadCPU[0].per1000(), f.loadCPU[1].per1000(),
-			over(f.ttft), over(f.chunk), f.paced.per1000(), {Value: f.idle}, {Value: f.held},
+			over(f.ttft), over(f.chunk), f.paced.per1000(),
+			{Value: f.idle},
+			{Value: f.held},
 		}}
 		t.Rows = append(t.Rows, row)
 		t.Bounds = append(t.Bounds, r.bounds(s)...)

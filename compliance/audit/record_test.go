@@ -36,8 +36,10 @@ func genText() *rapid.Generator[string] {
 func genRecord(t *rapid.T) *Record {
 	text := genText()
 	num := rapid.Int64Range(0, 1<<53-1)
-	r := &Record{V: Schema, Log: text.Draw(t, "log"), Seq: uint64(num.Draw(t, "seq")), Tenant: text.Draw(t, "tenant"),
-		TenantSeq: uint64(num.Draw(t, "tseq")), at: time.Unix(1e9, num.Draw(t, "ns"))}
+	r := &Record{
+		V: Schema, Log: text.Draw(t, "log"), Seq: uint64(num.Draw(t, "seq")), Tenant: text.Draw(t, "tenant"),
+		TenantSeq: uint64(num.Draw(t, "tseq")), at: time.Unix(1e9, num.Draw(t, "ns")),
+	}
 	if rapid.Bool().Draw(t, "prev") {
 		r.Prev = LeafHash([]byte(r.Log))
 	}
@@ -51,12 +53,16 @@ func genRecord(t *rapid.T) *Record {
 		in.Mode = Mode(rapid.IntRange(0, 3).Draw(t, "mode"))
 		r.Kind, r.Intent = KindIntent, &in
 	case 1:
-		r.Kind, r.Outcome = KindOutcome, &Outcome{Request: text.Draw(t, "request"), Result: ResultOK, Status: 200, Attempts: 2, Route: 1,
+		r.Kind, r.Outcome = KindOutcome, &Outcome{
+			Request: text.Draw(t, "request"), Result: ResultOK, Status: 200, Attempts: 2, Route: 1,
 			Input: num.Draw(t, "in"), Cached: 1, CacheWrite: 2, Output: num.Draw(t, "out"), Reasoning: 3, CostNano: num.Draw(t, "cost"),
-			Sent: 9, FirstUS: 1, TotalUS: 2, Processing: text.Draw(t, "place"), Checked: "verified", Code: text.Draw(t, "code")}
+			Sent: 9, FirstUS: 1, TotalUS: 2, Processing: text.Draw(t, "place"), Checked: "verified", Code: text.Draw(t, "code"),
+		}
 	case 2:
-		r.Kind, r.Carry = KindCarry, &Carry{Part: 1, Parts: 2, Tenants: []Chain{{Tenant: text.Draw(t, "t"), Next: 3, Last: r.Prev}},
-			Open: []OpenIntent{{Seq: 1, Tenant: text.Draw(t, "ot"), Request: text.Draw(t, "or")}}}
+		r.Kind, r.Carry = KindCarry, &Carry{
+			Part: 1, Parts: 2, Tenants: []Chain{{Tenant: text.Draw(t, "t"), Next: 3, Last: r.Prev}},
+			Open: []OpenIntent{{Seq: 1, Tenant: text.Draw(t, "ot"), Request: text.Draw(t, "or")}},
+		}
 	case 3:
 		r.Kind, r.Recovery = KindRecovery, &Recovery{Torn: 3, Saved: text.Draw(t, "saved"), Open: 2}
 	case 4:
@@ -89,8 +95,10 @@ func TestRecordsAreCanonical(t *testing.T) {
 
 func TestRecordRoundTrip(t *testing.T) {
 	in := exampleIntent()
-	want := Record{V: Schema, Kind: KindIntent, Log: "n/e", Seq: 3, Tenant: "acme", TenantSeq: 2, Prev: LeafHash([]byte("x")),
-		Time: "2026-11-22T10:00:00.000001Z", Intent: &in}
+	want := Record{
+		V: Schema, Kind: KindIntent, Log: "n/e", Seq: 3, Tenant: "acme", TenantSeq: 2, Prev: LeafHash([]byte("x")),
+		Time: "2026-11-22T10:00:00.000001Z", Intent: &in,
+	}
 	got, err := Parse(want.encode(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -106,8 +114,10 @@ func TestRecordRoundTrip(t *testing.T) {
 // Members of hostile length cannot make a record that the log cannot keep.
 func TestRecordNeverTooLong(t *testing.T) {
 	long := strings.Repeat("\x01\"", 1<<16)
-	in := Intent{Request: long, Key: long, Decision: long, Code: long, Why: long, Dialect: long, Op: long, Model: long, Class: long,
-		Home: long, Client: long, User: long, Purpose: long, EdgeRegion: long, EdgeCountry: long, Trace: long}
+	in := Intent{
+		Request: long, Key: long, Decision: long, Code: long, Why: long, Dialect: long, Op: long, Model: long, Class: long,
+		Home: long, Client: long, User: long, Purpose: long, EdgeRegion: long, EdgeCountry: long, Trace: long,
+	}
 	for range 1000 {
 		in.Rules = append(in.Rules, long)
 		in.Routes = append(in.Routes, Way{long, long, long, long, long, long, long, long})
@@ -188,8 +198,10 @@ func TestHasherSeparates(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	in := exampleIntent()
 	for _, r := range []*Record{
-		{Kind: KindIntent, Intent: &in}, {Kind: KindOutcome, Outcome: &Outcome{Result: ResultOK}},
-		{Kind: KindCarry, Carry: &Carry{Part: 1, Parts: 1, Open: []OpenIntent{{Seq: 1}}}}, {Kind: KindLoss, Loss: &Loss{}},
+		{Kind: KindIntent, Intent: &in},
+		{Kind: KindOutcome, Outcome: &Outcome{Result: ResultOK}},
+		{Kind: KindCarry, Carry: &Carry{Part: 1, Parts: 1, Open: []OpenIntent{{Seq: 1}}}},
+		{Kind: KindLoss, Loss: &Loss{}},
 	} {
 		r.V = Schema
 		f.Add(r.encode(nil))
@@ -211,8 +223,10 @@ func FuzzParse(f *testing.F) {
 
 func BenchmarkEncode(b *testing.B) {
 	in := exampleIntent()
-	r := Record{V: Schema, Kind: KindIntent, Log: "eu-edge-1/0123456789abcdef", Seq: 12345, Tenant: "acme", TenantSeq: 99,
-		Prev: LeafHash(nil), Intent: &in, at: time.Unix(1763800000, 1)}
+	r := Record{
+		V: Schema, Kind: KindIntent, Log: "eu-edge-1/0123456789abcdef", Seq: 12345, Tenant: "acme", TenantSeq: 99,
+		Prev: LeafHash(nil), Intent: &in, at: time.Unix(1763800000, 1),
+	}
 	buf := r.encode(nil)
 	b.SetBytes(int64(len(buf)))
 	b.ReportAllocs()

@@ -127,8 +127,12 @@ func mayApply(who caller, doc state.Document) *Problem {
 		name string
 		has  bool
 	}{
-		{"orgs", doc.Orgs != nil}, {"tenants", doc.Tenants != nil}, {"keys", doc.Keys != nil}, {"limits", doc.Limits != nil},
-		{"policy", doc.Policy != nil}, {"audit", doc.Audit != nil},
+		{"orgs", doc.Orgs != nil},
+		{"tenants", doc.Tenants != nil},
+		{"keys", doc.Keys != nil},
+		{"limits", doc.Limits != nil},
+		{"policy", doc.Policy != nil},
+		{"audit", doc.Audit != nil},
 	} {
 		if s.has {
 			return problem("forbidden", "only an admin applies the section %s", s.name).at(s.name)

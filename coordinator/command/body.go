@@ -188,9 +188,11 @@ func (k Kind) Body() Body {
 
 // String is the kind's name in logs.
 func (k Kind) String() string {
-	names := [...]string{"", "init", "put-region", "put-org", "put-tenant", "put-key", "put-provider", "put-model", "put-limit",
+	names := [...]string{
+		"", "init", "put-region", "put-org", "put-tenant", "put-key", "put-provider", "put-model", "put-limit",
 		"put-policy", "delete", "apply", "rotate-key", "revoke-key", "create-token", "join-node", "register-node", "renew-node",
-		"set-node-state", "revoke-node"}
+		"set-node-state", "revoke-node",
+	}
 	if k == 0 || int(k) >= len(names) {
 		return fmt.Sprintf("kind %d", uint8(k))
 	}

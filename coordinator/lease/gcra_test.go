@@ -161,8 +161,12 @@ func TestRateSteps(t *testing.T) {
 			{67 * time.Second, 1, false, 0, "and no more"},
 		}},
 		{"steady", 6, []step{
-			{0, 1, true, 5, ""}, {0, 1, true, 4, ""}, {0, 1, true, 3, ""}, {0, 1, true, 2, ""},
-			{0, 1, true, 1, ""}, {0, 1, true, 0, "six at once"},
+			{0, 1, true, 5, ""},
+			{0, 1, true, 4, ""},
+			{0, 1, true, 3, ""},
+			{0, 1, true, 2, ""},
+			{0, 1, true, 1, ""},
+			{0, 1, true, 0, "six at once"},
 			{59 * time.Second, 1, false, 0, ""},
 			{60 * time.Second, 1, true, 0, "one every ten seconds from here"},
 			{69 * time.Second, 1, false, 0, ""},
@@ -192,7 +196,8 @@ func TestPerMinute(t *testing.T) {
 		limit int64
 		want  Rate
 	}{
-		{0, Rate{}}, {-5, Rate{}},
+		{0, Rate{}},
+		{-5, Rate{}},
 		{1, Rate{1, 1, time.Minute}},
 		{60, Rate{60, 6, 1090909091 * time.Nanosecond}},
 		{1e12, Rate{1e12, 1e11, 1}},

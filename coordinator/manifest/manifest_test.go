@@ -226,7 +226,7 @@ func TestVocabulary(t *testing.T) {
 		t.Errorf("dialects of the relay and of the manifest differ:\n%s", diff)
 	}
 	for _, c := range classes {
-		if got := (Check(state.Document{Tenants: []state.Tenant{{ID: "t", Class: c}}})); len(got) != 0 {
+		if got := Check(state.Document{Tenants: []state.Tenant{{ID: "t", Class: c}}}); len(got) != 0 {
 			t.Errorf("%s: %v", c, got)
 		}
 	}

@@ -283,8 +283,10 @@ func TestKeyLifeCycle(t *testing.T) {
 func TestIdempotency(t *testing.T) {
 	r := newRig(t)
 	write := func(actor, idem, request, home string) command.Command {
-		return command.Command{Actor: actor, Idempotency: command.Idempotency{Key: idem, Request: sha256.Sum256([]byte(request))},
-			Body: &command.PutTenant{Tenant: Tenant{ID: "acme", Home: home}}}
+		return command.Command{
+			Actor: actor, Idempotency: command.Idempotency{Key: idem, Request: sha256.Sum256([]byte(request))},
+			Body: &command.PutTenant{Tenant: Tenant{ID: "acme", Home: home}},
+		}
 	}
 	first := r.try(write("a", "k", "body", "US"))
 	r.do(&command.PutTenant{Tenant: Tenant{ID: "acme", Home: "EU"}})

@@ -114,9 +114,11 @@ func TestLogScaleIsItsOwnInverse(t *testing.T) {
 }
 
 func FuzzParseRecord(f *testing.F) {
-	f.Add(appendRecord(nil, "n1", 7, Record{Load: 3, Draining: true,
+	f.Add(appendRecord(nil, "n1", 7, Record{
+		Load: 3, Draining: true,
 		Peers:     []PeerSample{{Node: 1, RTT: time.Second, Loss: 0.5}},
-		Providers: []ProviderSample{{Provider: 2, TTFT: time.Second, State: probe.Open}}}))
+		Providers: []ProviderSample{{Provider: 2, TTFT: time.Second, State: probe.Open}},
+	}))
 	f.Add([]byte{1})
 	f.Add([]byte{2, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -74,8 +74,12 @@ func variables(client, base, key, model string) (vars []variable, remarks []stri
 		vars = []variable{{"GOOGLE_GEMINI_BASE_URL", base}, {"GEMINI_API_KEY", key}}
 	case "claude":
 		vars = []variable{
-			{"ANTHROPIC_BASE_URL", base}, {"ANTHROPIC_AUTH_TOKEN", key},
-			{"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"}, {"DISABLE_TELEMETRY", "1"}, {"DISABLE_ERROR_REPORTING", "1"}, {"DISABLE_AUTOUPDATER", "1"},
+			{"ANTHROPIC_BASE_URL", base},
+			{"ANTHROPIC_AUTH_TOKEN", key},
+			{"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"},
+			{"DISABLE_TELEMETRY", "1"},
+			{"DISABLE_ERROR_REPORTING", "1"},
+			{"DISABLE_AUTOUPDATER", "1"},
 		}
 		if model != "" {
 			vars = append(vars, variable{"ANTHROPIC_MODEL", model})

@@ -188,9 +188,16 @@ func (o *nodeFlags) load(c *cobra.Command) (config.Node, error) {
 		flag     string
 		to, from *string
 	}{
-		{"data", &n.Data, &o.node.Data}, {"region", &n.Region, &o.node.Region}, {"listen", &n.Listen, &o.node.Listen}, {"mesh", &n.Mesh, &o.node.Mesh},
-		{"advertise", &n.Advertise, &o.node.Advertise}, {"ops", &n.Ops, &o.node.Ops}, {"tls", &n.TLS.Mode, &o.node.TLS.Mode},
-		{"tls-cert", &n.TLS.Cert, &o.node.TLS.Cert}, {"tls-key", &n.TLS.Key, &o.node.TLS.Key}, {"log", &n.Log, &o.node.Log},
+		{"data", &n.Data, &o.node.Data},
+		{"region", &n.Region, &o.node.Region},
+		{"listen", &n.Listen, &o.node.Listen},
+		{"mesh", &n.Mesh, &o.node.Mesh},
+		{"advertise", &n.Advertise, &o.node.Advertise},
+		{"ops", &n.Ops, &o.node.Ops},
+		{"tls", &n.TLS.Mode, &o.node.TLS.Mode},
+		{"tls-cert", &n.TLS.Cert, &o.node.TLS.Cert},
+		{"tls-key", &n.TLS.Key, &o.node.TLS.Key},
+		{"log", &n.Log, &o.node.Log},
 	} {
 		if set(x.flag) {
 			*x.to = *x.from

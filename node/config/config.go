@@ -118,9 +118,16 @@ func Load(path string, lookup func(string) (string, bool)) (Node, error) {
 		name string
 		to   *string
 	}{
-		{"CAUSEWAY_DATA", &n.Data}, {"CAUSEWAY_REGION", &n.Region}, {"CAUSEWAY_LISTEN", &n.Listen}, {"CAUSEWAY_MESH", &n.Mesh},
-		{"CAUSEWAY_ADVERTISE", &n.Advertise}, {"CAUSEWAY_OPS", &n.Ops}, {"CAUSEWAY_TLS_MODE", &n.TLS.Mode},
-		{"CAUSEWAY_TLS_CERT", &n.TLS.Cert}, {"CAUSEWAY_TLS_KEY", &n.TLS.Key}, {"CAUSEWAY_LOG", &n.Log},
+		{"CAUSEWAY_DATA", &n.Data},
+		{"CAUSEWAY_REGION", &n.Region},
+		{"CAUSEWAY_LISTEN", &n.Listen},
+		{"CAUSEWAY_MESH", &n.Mesh},
+		{"CAUSEWAY_ADVERTISE", &n.Advertise},
+		{"CAUSEWAY_OPS", &n.Ops},
+		{"CAUSEWAY_TLS_MODE", &n.TLS.Mode},
+		{"CAUSEWAY_TLS_CERT", &n.TLS.Cert},
+		{"CAUSEWAY_TLS_KEY", &n.TLS.Key},
+		{"CAUSEWAY_LOG", &n.Log},
 	} {
 		if v, ok := lookup(e.name); ok {
 			*e.to = v

@@ -145,8 +145,14 @@ func addReal(doc *state.Document, fam family, key string) {
 // familyOf tells whose model a name is; "" for the fake provider's own.
 func familyOf(model string) string {
 	for _, p := range [...]struct{ prefix, family string }{
-		{"gpt-", "openai"}, {"o3", "openai"}, {"o4", "openai"}, {"text-embedding-3", "openai"}, {"text-embedding-ada", "openai"},
-		{"claude-", "anthropic"}, {"gemini-", "gemini"}, {"text-embedding-004", "gemini"},
+		{"gpt-", "openai"},
+		{"o3", "openai"},
+		{"o4", "openai"},
+		{"text-embedding-3", "openai"},
+		{"text-embedding-ada", "openai"},
+		{"claude-", "anthropic"},
+		{"gemini-", "gemini"},
+		{"text-embedding-004", "gemini"},
 	} {
 		if strings.HasPrefix(model, p.prefix) {
 			return p.family

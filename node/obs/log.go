@@ -2,13 +2,16 @@ package obs
 
 import (
 	"io"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/causeway-mesh/causeway/node/edge"
+	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/llm"
 )
 
 // fieldNames makes lines carry ts, level and msg. The library keeps its field names for the whole
@@ -53,8 +56,17 @@ func (l RequestLog) Record(o *edge.Outcome) {
 		e = e.Str("trace_id", o.Traceparent[3:35])
 	}
 	for _, f := range [...]struct{ name, value string }{
-		{"client_request_id", o.ClientID}, {"client_session", o.Session}, {"tenant", o.Tenant}, {"key_id", o.Key}, {"region", o.Region}, {"node", o.Node},
-		{"dialect", string(o.Dialect)}, {"method", method(o.Method)}, {"endpoint", o.Endpoint}, {"model", o.Model}, {"route_reason", o.RouteWhy},
+		{"client_request_id", o.ClientID},
+		{"client_session", o.Session},
+		{"tenant", o.Tenant},
+		{"key_id", o.Key},
+		{"region", o.Region},
+		{"node", o.Node},
+		{"dialect", string(o.Dialect)},
+		{"method", method(o.Method)},
+		{"endpoint", o.Endpoint},
+		{"model", o.Model},
+		{"route_reason", o.RouteWhy},
 	} {
 		if f.value != "" {
 			e = e.Str(f.name, f.value)
@@ -89,6 +101,9 @@ func (l RequestLog) Record(o *edge.Outcome) {
 	if o.CostKnown {
 		e = e.Str("cost_usd", o.Cost.String())
 	}
+	if len(o.Losses) > 0 {
+		e = e.Str("loss", lost(o.Losses))
+	}
 	if len(o.Rules) > 0 {
 		e = e.Strs("rules", o.Rules)
 	}
@@ -96,6 +111,18 @@ func (l RequestLog) Record(o *edge.Outcome) {
 		e = e.Str("policy_decision", o.Decision.String()).Str("cache", "bypass")
 	}
 	e.Msg("request")
+}
+
+// lost lists losses by place and reason. The name of an unknown member is the client's own word and
+// stays out.
+func lost(losses []llm.Loss) string {
+	named := slices.Clone(losses)
+	for i := range named {
+		if named[i].Reason == llm.LostUnknown {
+			named[i].Path = ""
+		}
+	}
+	return dialect.LossHeader(named)
 }
 
 // ownWords reports whether a fault's message and cause are made of nothing but the mesh's own words:

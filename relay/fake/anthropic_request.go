@@ -362,6 +362,7 @@ func (q *messagesRequest) block(r *reader, t *turn) {
 
 // noSampling and noPrefill are models newer than Opus 4.6 and those from it on.
 func noSampling(model string) bool { return strings.HasPrefix(model, "claude-opus-4-7") }
+
 func noPrefill(model string) bool {
 	return strings.HasPrefix(model, "claude-opus-4-6") || strings.HasPrefix(model, "claude-sonnet-4-6") || noSampling(model)
 }

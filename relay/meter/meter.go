@@ -151,8 +151,10 @@ func ParsePrice(input, cachedInput, cacheWrite, output string) (Price, error) {
 		name, text string
 		to         *NanoUSD
 	}{
-		{"input", input, &p.Input}, {"cached_input", cachedInput, &p.CachedInput},
-		{"cache_write", cacheWrite, &p.CacheWrite}, {"output", output, &p.Output},
+		{"input", input, &p.Input},
+		{"cached_input", cachedInput, &p.CachedInput},
+		{"cache_write", cacheWrite, &p.CacheWrite},
+		{"output", output, &p.Output},
 	} {
 		if f.text == "" {
 			continue

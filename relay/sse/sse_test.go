@@ -49,26 +49,44 @@ func TestScannerGrammar(t *testing.T) {
 		why, in string
 		want    []ev
 	}{
-		{"LF, as OpenAI and Anthropic send", "event: a\ndata: 1\n\ndata: 2\n\n",
-			[]ev{{"a", "1", "event: a\ndata: 1\n\n", true}, {"", "2", "data: 2\n\n", true}}},
-		{"CRLF, as Gemini sends", "data: 1\r\n\r\ndata: 2\r\n\r\n",
-			[]ev{{"", "1", "data: 1\r\n\r\n", true}, {"", "2", "data: 2\r\n\r\n", true}}},
-		{"bare CR", "data: 1\r\rdata: 2\r\r",
-			[]ev{{"", "1", "data: 1\r\r", true}, {"", "2", "data: 2\r\r", true}}},
-		{"mixed line ends", "data: 1\r\n\ndata: 2\n\r\n",
-			[]ev{{"", "1", "data: 1\r\n\n", true}, {"", "2", "data: 2\n\r\n", true}}},
+		{
+			"LF, as OpenAI and Anthropic send", "event: a\ndata: 1\n\ndata: 2\n\n",
+			[]ev{{"a", "1", "event: a\ndata: 1\n\n", true}, {"", "2", "data: 2\n\n", true}},
+		},
+		{
+			"CRLF, as Gemini sends", "data: 1\r\n\r\ndata: 2\r\n\r\n",
+			[]ev{{"", "1", "data: 1\r\n\r\n", true}, {"", "2", "data: 2\r\n\r\n", true}},
+		},
+		{
+			"bare CR", "data: 1\r\rdata: 2\r\r",
+			[]ev{{"", "1", "data: 1\r\r", true}, {"", "2", "data: 2\r\r", true}},
+		},
+		{
+			"mixed line ends", "data: 1\r\n\ndata: 2\n\r\n",
+			[]ev{{"", "1", "data: 1\r\n\n", true}, {"", "2", "data: 2\n\r\n", true}},
+		},
 		{"several data lines join with LF", "data: a\ndata:\ndata: b\n\n", []ev{{"", "a\n\nb", "data: a\ndata:\ndata: b\n\n", true}}},
-		{"no space, two spaces, no colon", "data:a\n\ndata:  b\n\ndata\n\n",
-			[]ev{{"", "a", "data:a\n\n", true}, {"", " b", "data:  b\n\n", true}, {"", "", "data\n\n", true}}},
-		{"comment frames carry no data but keep their bytes", ": keepalive\n\ndata: 1\n\n",
-			[]ev{{"", "", ": keepalive\n\n", false}, {"", "1", "data: 1\n\n", true}}},
+		{
+			"no space, two spaces, no colon", "data:a\n\ndata:  b\n\ndata\n\n",
+			[]ev{{"", "a", "data:a\n\n", true}, {"", " b", "data:  b\n\n", true}, {"", "", "data\n\n", true}},
+		},
+		{
+			"comment frames carry no data but keep their bytes", ": keepalive\n\ndata: 1\n\n",
+			[]ev{{"", "", ": keepalive\n\n", false}, {"", "1", "data: 1\n\n", true}},
+		},
 		{"a lone blank line", "\ndata: 1\n\n", []ev{{"", "", "\n", false}, {"", "1", "data: 1\n\n", true}}},
-		{"BOM at the start only", "\xEF\xBB\xBFdata: 1\n\n\xEF\xBB\xBFdata: 2\n\n",
-			[]ev{{"", "1", "\xEF\xBB\xBFdata: 1\n\n", true}, {"", "", "\xEF\xBB\xBFdata: 2\n\n", false}}},
-		{"unknown fields and prefixes of names are ignored", "id: 7\nretry: 1\ndatax: no\nevents: no\ndata: 1\n\n",
-			[]ev{{"", "1", "id: 7\nretry: 1\ndatax: no\nevents: no\ndata: 1\n\n", true}}},
-		{"the last blank line is missing", "data: 1\n\ndata: [DONE]\n",
-			[]ev{{"", "1", "data: 1\n\n", true}, {"", "[DONE]", "data: [DONE]\n", true}}},
+		{
+			"BOM at the start only", "\xEF\xBB\xBFdata: 1\n\n\xEF\xBB\xBFdata: 2\n\n",
+			[]ev{{"", "1", "\xEF\xBB\xBFdata: 1\n\n", true}, {"", "", "\xEF\xBB\xBFdata: 2\n\n", false}},
+		},
+		{
+			"unknown fields and prefixes of names are ignored", "id: 7\nretry: 1\ndatax: no\nevents: no\ndata: 1\n\n",
+			[]ev{{"", "1", "id: 7\nretry: 1\ndatax: no\nevents: no\ndata: 1\n\n", true}},
+		},
+		{
+			"the last blank line is missing", "data: 1\n\ndata: [DONE]\n",
+			[]ev{{"", "1", "data: 1\n\n", true}, {"", "[DONE]", "data: [DONE]\n", true}},
+		},
 		{"the stream breaks off inside a line", "data: 1\n\ndata: {\"a", []ev{{"", "1", "data: 1\n\n", true}, {"", `{"a`, `data: {"a`, true}}},
 		{"the event name does not leak into the next frame", "event: a\n\ndata: 1\n\n", []ev{{"a", "", "event: a\n\n", false}, {"", "1", "data: 1\n\n", true}}},
 		{"nothing", "", nil},
