@@ -194,7 +194,7 @@ func FuzzParseJoinToken(f *testing.F) {
 }
 
 // handshake runs TLS between two configurations and returns both sides' errors.
-func handshake(server, client *tls.Config) (serr, cerr error, state tls.ConnectionState) {
+func handshake(server, client *tls.Config) (state tls.ConnectionState, serr, cerr error) {
 	a, b := net.Pipe()
 	done := make(chan error, 1)
 	srv := tls.Server(a, server)
@@ -212,7 +212,8 @@ func handshake(server, client *tls.Config) (serr, cerr error, state tls.Connecti
 		_, cerr = cl.Read(make([]byte, 1)) // in TLS 1.3 the client learns of its rejection here
 	}
 	_ = b.Close()
-	return <-done, cerr, srv.ConnectionState()
+	serr = <-done
+	return srv.ConnectionState(), serr, cerr
 }
 
 // Who may talk to whom inside the mesh.
@@ -246,7 +247,7 @@ func TestMutualTLS(t *testing.T) {
 		{"people need no certificate", exit.HTTPServerConfig(), &tls.Config{InsecureSkipVerify: true}, true},
 		{"but a foreign one is refused", exit.HTTPServerConfig(), foreign.ClientConfig("", 0), false},
 	} {
-		serr, cerr, state := handshake(c.server, c.client)
+		state, serr, cerr := handshake(c.server, c.client)
 		if ok := serr == nil && cerr == nil; ok != c.ok {
 			t.Errorf("%s: server %v, client %v", c.why, serr, cerr)
 		}
@@ -276,7 +277,7 @@ func TestPinnedTLS(t *testing.T) {
 		{"another CA, the right one attached", graft, false},
 	} {
 		for name, conf := range map[string]*tls.Config{"pinned": PinnedTLS(SPKIHash(a.cert)), "roots": RootsTLS([]*x509.Certificate{a.cert})} {
-			if _, err, _ := handshake(c.server, conf); (err == nil) != c.ok {
+			if _, _, err := handshake(c.server, conf); (err == nil) != c.ok {
 				t.Errorf("%s, %s: %v", c.why, name, err)
 			}
 		}
@@ -295,14 +296,14 @@ func TestStoreUpdates(t *testing.T) {
 	default:
 		t.Error("revocation was not announced")
 	}
-	if serr, _, _ := handshake(server, client); serr == nil {
+	if _, serr, _ := handshake(server, client); serr == nil {
 		t.Error("revoked certificate accepted")
 	}
 	fresh := a.store(t, peer("edge-1", RoleEdge))
 	if err := edge.Update(fresh.Key(), fresh.Chain(), fresh.Roots()); err != nil {
 		t.Fatal(err)
 	}
-	if serr, cerr, _ := handshake(server, client); serr != nil || cerr != nil {
+	if _, serr, cerr := handshake(server, client); serr != nil || cerr != nil {
 		t.Errorf("renewed certificate: %v, %v", serr, cerr)
 	}
 	if exit.Revoked(fresh.Self().Serial) {

@@ -12,10 +12,6 @@ import (
 	"github.com/causeway-mesh/causeway/relay/fault"
 )
 
-// inlineData is the most body that is copied behind its frame header to leave in one write; larger pieces
-// are written from where they are.
-const inlineData = blockSize - 1024
-
 var (
 	errFinished = errors.New("write tunnel exchange: already finished")
 	errOrder    = errors.New("write tunnel exchange: reply after data or a second time")

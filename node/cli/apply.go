@@ -80,10 +80,8 @@ func (a *app) applyFile(c *cobra.Command, o applyOptions) error {
 		if err != nil {
 			return err
 		}
-		var gone []manifest.Change
 		for _, ch := range plan.Changes {
 			if ch.Action == "delete" {
-				gone = append(gone, ch)
 				a.note("- %s/%s will be deleted", ch.Section, ch.ID)
 			}
 		}

@@ -155,7 +155,6 @@ func joinHint(err error) string {
 type nodeFlags struct {
 	file string
 	node config.Node
-	tls  string
 }
 
 func (o *nodeFlags) add(c *cobra.Command) {

@@ -22,7 +22,6 @@ type geminiRequest struct {
 	temperature  *float64
 	topP         *float64
 	step         bool // the newest content was the model's calls
-	instructions bool
 }
 
 type geminiCall struct{ name string }
