@@ -11,17 +11,17 @@ import (
 // geminiRequest is a generateContent or countTokens request.
 type geminiRequest struct {
 	prompt
-	contents     int
-	hasContents  bool
-	mime         string
-	allowed      []string
-	candidates   int64
-	calls        []geminiCall // of the newest model content
-	unsigned     *problem     // a call of the current turn without its signature
-	bad          *problem
-	temperature  *float64
-	topP         *float64
-	step         bool // the newest content was the model's calls
+	contents    int
+	hasContents bool
+	mime        string
+	allowed     []string
+	candidates  int64
+	calls       []geminiCall // of the newest model content
+	unsigned    *problem     // a call of the current turn without its signature
+	bad         *problem
+	temperature *float64
+	topP        *float64
+	step        bool // the newest content was the model's calls
 }
 
 type geminiCall struct{ name string }
