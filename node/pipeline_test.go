@@ -119,7 +119,8 @@ func (r *rig) Forward(ctx context.Context, to view.Exit, req tunnel.Request, bod
 	if r.broken[to.ID] {
 		return nil, unreachable()
 	}
-	a, err := r.exits[to.ID].Call(ctx, &req, body.Edited())
+	sent, _ := body.Edited()
+	a, err := r.exits[to.ID].Call(ctx, &req, sent)
 	if err != nil {
 		return nil, err
 	}

@@ -102,6 +102,7 @@ type Options struct {
 // Run runs the node of a data directory until ctx ends, then drains. It opens every port first, so
 // that one in use is told before anything else happens.
 func Run(ctx context.Context, o Options) error {
+	defer newHeadroom().release()
 	s := o.Settings
 	if err := s.Validate(); err != nil {
 		return fmt.Errorf("configuration:\n%w", err)

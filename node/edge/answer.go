@@ -107,7 +107,8 @@ func contentType(reply tunnel.Reply) string {
 // copyUnary takes the answer whole, so that a broken one can still be asked for elsewhere; one that
 // is larger than that is worth its memory streams through.
 func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
-	var held []byte
+	held := x.held[:0]
+	defer func() { x.held = held[:0] }()
 	for {
 		chunk, err := ans.Next()
 		switch {
@@ -120,9 +121,7 @@ func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply
 			if werr := x.out.content(held, chunk); werr != nil {
 				return werr
 			}
-			held = nil
-		case err != nil && held == nil:
-			held = chunk // the usual case: all of it in one piece
+			held = held[:0]
 		default:
 			held = append(held, chunk...)
 		}
@@ -155,7 +154,8 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 	if r.dialect == llm.OpenAIChat && x.head.Usage.Injects() {
 		filter = openai.NewUsageFilter()
 	}
-	var held []byte
+	held := x.held[:0]
+	defer func() { x.held = held[:0] }()
 	var brokeWith *fault.Error // an in-stream error that the client has been given as it was
 	for {
 		chunk, err := ans.Next()
@@ -197,7 +197,7 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 				if werr := x.out.content(held, raw); werr != nil {
 					return werr
 				}
-				held = nil
+				held = held[:0]
 			default:
 				held = append(held, raw...)
 			}

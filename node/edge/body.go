@@ -4,11 +4,11 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/lend"
 	"github.com/causeway-mesh/causeway/relay/splice"
 )
 
@@ -17,6 +17,8 @@ import (
 type Body struct {
 	Bytes []byte
 	Edits []splice.Edit
+	// Memory is where Bytes lies: who reads it after the attempt's answer has been closed must hold it.
+	Memory *lend.Buffer
 }
 
 // Len is the length after the edits.
@@ -25,17 +27,26 @@ func (b Body) Len() int64 { return int64(splice.Len(b.Bytes, b.Edits)) }
 // Reader reads the edited body without copying it.
 func (b Body) Reader() io.Reader { return splice.NewReader(b.Bytes, b.Edits) }
 
-// Edited gives the edited bytes; without edits they are the client's own.
-func (b Body) Edited() []byte {
+// Edited gives the edited bytes and where they lie, held once for the caller; without edits they are
+// the client's own.
+func (b Body) Edited() ([]byte, *lend.Buffer) {
 	if len(b.Edits) == 0 {
-		return b.Bytes
+		b.Memory.Hold()
+		return b.Bytes, b.Memory
 	}
-	return splice.Apply(b.Bytes, b.Edits)
+	mem := lend.Get(int(b.Len()))
+	out := mem.Bytes()[:b.Len()]
+	if _, err := io.ReadFull(b.Reader(), out); err != nil { // Len and Reader disagree: they never do
+		mem.Drop()
+		return splice.Apply(b.Bytes, b.Edits), nil
+	}
+	return out, mem
 }
 
 const (
 	bodyTimeout = 2 * time.Minute // for the whole upload
 	smallBody   = 4 << 10
+	maxLent     = 1 << 20 // nobody gets more memory for what is only announced
 )
 
 // read takes the body in, once, under the size limit. A compressed body is decoded here, under the
@@ -49,7 +60,7 @@ func (s *Server) read(x *exchange) error {
 	}
 	if x.r.ContentLength != 0 {
 		// A client that trickles its upload holds a connection, not a worker: it is cut off here.
-		_ = http.NewResponseController(x.w).SetReadDeadline(x.start.Add(bodyTimeout))
+		_ = x.out.rc.SetReadDeadline(x.start.Add(bodyTimeout))
 	}
 	var src io.Reader = x.r.Body
 	want := x.r.ContentLength
@@ -67,12 +78,15 @@ func (s *Server) read(x *exchange) error {
 	if want < 0 {
 		want = smallBody
 	}
-	// Not from a pool: a transport may still read a body after the answer to it has arrived, so only
-	// the collector knows when the memory is free. One byte more shows the end without growing.
-	buf := make([]byte, 0, want+1)
+	// One byte more shows the end without growing.
+	x.memory = lend.Get(int(min(want, maxLent)) + 1)
+	buf := x.memory.Bytes()[:0]
 	for {
 		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			larger := lend.Get(2 * cap(buf))
+			buf = append(larger.Bytes()[:0], buf...)
+			x.memory.Drop()
+			x.memory = larger
 		}
 		n, err := src.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -92,7 +106,7 @@ func (s *Server) read(x *exchange) error {
 	x.body = buf
 	x.outcome.BytesIn = int64(len(buf))
 	if x.r.ContentLength != 0 {
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
+		_ = x.out.rc.SetReadDeadline(time.Time{})
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/causeway-mesh/causeway/geo"
 	"github.com/causeway-mesh/causeway/node/view"
 	"github.com/causeway-mesh/causeway/relay/dialect"
+	"github.com/causeway-mesh/causeway/relay/lend"
 	"github.com/causeway-mesh/causeway/relay/llm"
 )
 
@@ -63,8 +64,9 @@ type exchange struct {
 	class compliance.Class
 
 	// read
-	body []byte
-	head dialect.Head
+	body   []byte
+	memory *lend.Buffer // where body lies
+	head   dialect.Head
 
 	// resolve
 	model *view.Model
@@ -80,17 +82,54 @@ type exchange struct {
 	limits   []lease.Applied
 
 	// plan
-	routes []route
-	exits  []geo.Candidate
+	routes []route         // best first
+	ways   []route         // as found
+	exits  []geo.Candidate // of ways
 
 	// record
 	ref      audit.Ref
 	recorded bool
 
 	// forward
-	out clientWriter
+	out  clientWriter
+	held []byte // of the answer, until it may be sent
 
 	outcome Outcome
+}
+
+// scratch is the memory that one exchange leaves to the next: a request needs most of it only once
+// and for a short time, and it is large.
+type scratch struct {
+	routes, ways []route
+	exits        []geo.Candidate
+	limits       []lease.Applied
+	held         []byte
+}
+
+// maxScratch is how much held memory is worth keeping.
+const maxScratch = 16 << 10
+
+// scratch empties the memory, so that nothing of one request is seen by the next or kept alive by it.
+func (x *exchange) scratch() scratch {
+	clear(x.routes)
+	clear(x.ways)
+	clear(x.exits)
+	clear(x.limits)
+	if cap(x.held) > maxScratch {
+		x.held = nil
+	}
+	return scratch{x.routes[:0], x.ways[:0], x.exits[:0], x.limits[:0], x.held[:0]}
+}
+
+// end gives x back. Nothing may use it from here on.
+func (s *Server) end(x *exchange) {
+	x.memory.Drop()
+	if x.out.loose {
+		return // a timer may still hold it
+	}
+	m := x.scratch()
+	*x = exchange{routes: m.routes, ways: m.ways, exits: m.exits, limits: m.limits, held: m.held}
+	s.exchanges.Put(x)
 }
 
 func (x *exchange) context() context.Context { return x.r.Context() }

@@ -23,27 +23,26 @@ const fallbackTier = 1 << 10
 // failover can reach a place that the verdict does not allow.
 func (s *Server) plan(x *exchange) error {
 	var why blocked
-	x.routes, x.exits = s.ways(x, &why)
-	if len(x.routes) == 0 {
+	x.ways, x.exits = s.ways(x, &why)
+	if len(x.ways) == 0 {
 		return s.refusal(x, why)
 	}
 	p := s.choose(x.model.ID, x.snapshot.Route.Policy, x.exits)
 	if len(p.Ordered) == 0 {
 		reasons := make([]string, 0, len(p.Rejected))
 		for _, r := range p.Rejected {
-			reasons = append(reasons, fmt.Sprintf("%s by %s: %s", x.routes[r.Index].target.Provider.ID, x.routes[r.Index].exit.Region.ID, r.Why))
+			reasons = append(reasons, fmt.Sprintf("%s by %s: %s", x.ways[r.Index].target.Provider.ID, x.ways[r.Index].exit.Region.ID, r.Why))
 		}
 		return fault.New(fault.NoRoute, "no route to %q is healthy: %s", x.model.ID, strings.Join(reasons, "; ")).After(2 * time.Second)
 	}
 	// No further than the intent can name: what is not on record is not tried.
 	p.Ordered = p.Ordered[:min(len(p.Ordered), audit.MaxRoutes)]
-	ordered := make([]route, len(p.Ordered))
-	for i, c := range p.Ordered {
-		ordered[i] = x.routes[c.Index]
-		ordered[i].cost, ordered[i].why = c.Cost, c.Why
+	for _, c := range p.Ordered {
+		r := x.ways[c.Index]
+		r.cost, r.why = c.Cost, c.Why
+		x.routes = append(x.routes, r)
 	}
-	x.routes = ordered
-	x.outcome.RouteWhy = ordered[0].why
+	x.outcome.RouteWhy = x.routes[0].why
 	return nil
 }
 
@@ -62,8 +61,7 @@ func (b *blocked) note(e view.Exit, t view.Target, why string) {
 
 // ways lists every exit and target that the verdict permits, with the candidate to score it by.
 func (s *Server) ways(x *exchange, why *blocked) ([]route, []geo.Candidate) {
-	routes := make([]route, 0, 8)
-	cands := make([]geo.Candidate, 0, 8)
+	routes, cands := x.ways, x.exits
 	here := x.snapshot.Regions[s.cfg.Region]
 	now := time.Now()
 	add := func(m *view.Model, tier int) {
@@ -198,5 +196,5 @@ func (s *Server) alternatives(x *exchange) string {
 
 // bodyFor is the client's body as the route's provider takes it.
 func bodyFor(x *exchange, r *route) Body {
-	return Body{Bytes: x.body, Edits: registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model)}
+	return Body{Bytes: x.body, Memory: x.memory, Edits: registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model)}
 }

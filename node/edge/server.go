@@ -80,9 +80,11 @@ type Server struct {
 	limits   *lease.Limiter
 	memoryMu sync.Mutex
 	memory   geo.Memory
-	hashers  atomic.Pointer[saltedHasher]
-	inflight atomic.Int64
-	draining atomic.Bool
+
+	exchanges sync.Pool
+	hashers   atomic.Pointer[saltedHasher]
+	inflight  atomic.Int64
+	draining  atomic.Bool
 }
 
 // New makes an edge.
@@ -93,7 +95,7 @@ func New(cfg Config) *Server {
 	if cfg.KeepaliveAfter <= 0 {
 		cfg.KeepaliveAfter = 10 * time.Second
 	}
-	return &Server{cfg: cfg, limits: lease.NewLimiter()}
+	return &Server{cfg: cfg, limits: lease.NewLimiter(), exchanges: sync.Pool{New: func() any { return new(exchange) }}}
 }
 
 // Inflight is the number of requests being served.
@@ -106,11 +108,17 @@ func (s *Server) Drain() { s.draining.Store(true) }
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.inflight.Add(1)
 	defer s.inflight.Add(-1)
-	x := &exchange{start: time.Now(), w: w, r: r}
+	x := s.exchanges.Get().(*exchange)
+	x.start, x.w, x.r = time.Now(), w, r
 	x.id = newRequestID(x.start)
 	x.idText = x.id.String()
 	x.out.init(x, s.cfg.KeepaliveAfter)
-	defer x.out.stop()
+	ended := false
+	defer func() {
+		if !ended { // a panic: the timer must not outlive the request
+			x.out.stop()
+		}
+	}()
 
 	op, ok := parseOperation(r.Method, r.URL, r.Header)
 	x.op, x.front = op, registry.Frontend(op.dialect)
@@ -136,6 +144,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.out.abort {
 		panic(http.ErrAbortHandler) // the server's way to close without a regular end
 	}
+	ended = true
+	s.end(x)
 }
 
 // admit answers everything that can be said from the request line alone.

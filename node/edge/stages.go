@@ -163,7 +163,7 @@ func (s *Server) intent(x *exchange, refused *fault.Error) audit.Intent {
 		p := r.target.Provider
 		in.Routes[i] = audit.Way{
 			Exit: r.exit.ID, Region: string(r.exit.Region.ID), Country: string(r.exit.Region.Country),
-			Provider: p.ID, Model: r.target.Model, Processing: p.Processing.String(), Storage: p.Storage.String(), Terms: p.Spec.Terms,
+			Provider: p.ID, Model: r.target.Model, Processing: p.ProcessingText, Storage: p.StorageText, Terms: p.Spec.Terms,
 		}
 	}
 	return in

@@ -30,6 +30,7 @@ type clientWriter struct {
 	elements  int  // of the array, sent so far
 	abort     bool // break the connection: the answer is cut short and cannot say so
 	stopped   bool
+	loose     bool // the timer may run once more, and then do nothing
 	status    int
 	bytes     int64
 }
@@ -160,7 +161,8 @@ func (c *clientWriter) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
-	if c.timer != nil {
-		c.timer.Stop()
+	if c.timer != nil && !c.timer.Stop() {
+		c.loose = true
 	}
+	c.timer = nil
 }

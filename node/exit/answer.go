@@ -43,7 +43,7 @@ type Answer struct {
 	large  *[unaryBuffer]byte
 	frames registry.Frames // nil for a unary answer
 	tap    dialect.Tap
-	whole  []byte // the unary answer so far, for its usage
+	whole  []byte // the unary answer so far, for its usage; lies in large when it came in one piece
 	toobig bool
 	ended  bool // the protocol's regular end was seen
 	empty  bool
@@ -103,7 +103,11 @@ func (a *Answer) Next() ([]byte, error) {
 	}
 	if n > 0 {
 		a.empty = false
-		a.watch(buf[:n])
+		if err != nil && a.frames == nil && a.whole == nil && !a.toobig {
+			a.whole = buf[:n]
+		} else {
+			a.watch(buf[:n])
+		}
 	}
 	if err != nil {
 		a.finish(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
 	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/lend"
 	"github.com/causeway-mesh/causeway/relay/llm"
 	"github.com/causeway-mesh/causeway/relay/upstream"
 )
@@ -73,12 +74,15 @@ func (e *Exit) ServeTunnel(ctx context.Context, x *tunnel.Exchange) {
 		x.Abort(fault.New(fault.TooLarge, "the body is larger than %d bytes, this exit's limit", e.cfg.MaxBody))
 		return
 	}
-	body := make([]byte, x.Request.BodyLen)
+	mem := lend.Get(int(x.Request.BodyLen))
+	body := mem.Bytes()[:x.Request.BodyLen]
 	if _, err := io.ReadFull(x.Body, body); err != nil {
+		mem.Drop()
 		x.Abort(fault.New(fault.Canceled, "the edge withdrew the request").With(err))
 		return
 	}
-	a, err := e.Call(ctx, &x.Request, body)
+	a, err := e.CallIn(ctx, &x.Request, body, mem)
+	mem.Drop()
 	if err != nil {
 		x.Abort(fault.As(err))
 		return
@@ -116,6 +120,12 @@ func (e *Exit) pump(x *tunnel.Exchange, a *Answer) error {
 // Call makes one attempt at a provider, trying its other credentials where one is at its limit or
 // refused. The error is a *fault.Error; Raw holds the provider's own answer where it gave one.
 func (e *Exit) Call(ctx context.Context, req *tunnel.Request, body []byte) (*Answer, error) {
+	return e.CallIn(ctx, req, body, nil)
+}
+
+// CallIn is Call with a body in lent memory: the caller holds it until CallIn has returned, the call
+// for as long as it needs it.
+func (e *Exit) CallIn(ctx context.Context, req *tunnel.Request, body []byte, mem *lend.Buffer) (*Answer, error) {
 	begin := time.Now()
 	accounts := e.accounts.Load()
 	if accounts == nil {
@@ -130,10 +140,10 @@ func (e *Exit) Call(ctx context.Context, req *tunnel.Request, body []byte) (*Ans
 	if back == nil {
 		return nil, fault.New(fault.ExitUnreachable, "this exit does not know the dialect %q", req.Dialect)
 	}
-	if req.Timeout > 0 {
+	if _, limited := ctx.Deadline(); req.Timeout > 0 && !limited { // the tunnel's and the edge's contexts end in time
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, req.Timeout)
-		a, err := e.call(ctx, req, body, acct, back, op, begin)
+		a, err := e.call(ctx, req, body, mem, acct, back, op, begin)
 		if err != nil {
 			cancel()
 			return nil, err
@@ -141,13 +151,19 @@ func (e *Exit) Call(ctx context.Context, req *tunnel.Request, body []byte) (*Ans
 		a.cancel = cancel
 		return a, nil
 	}
-	return e.call(ctx, req, body, acct, back, op, begin)
+	return e.call(ctx, req, body, mem, acct, back, op, begin)
 }
 
-func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, acct *account, back dialect.Backend, op llm.Op, begin time.Time) (*Answer, error) {
-	header := make(http.Header, len(req.Header)+2)
-	for _, f := range req.Header {
-		header[f.Name] = append(header[f.Name], f.Value)
+func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, mem *lend.Buffer, acct *account, back dialect.Backend, op llm.Op, begin time.Time) (*Answer, error) {
+	header := make(http.Header, len(req.Header))
+	values := make([]string, len(req.Header)) // one piece of memory for all fields that come once
+	for i, f := range req.Header {
+		if have, ok := header[f.Name]; ok {
+			header[f.Name] = append(have, f.Value)
+			continue
+		}
+		values[i] = f.Value
+		header[f.Name] = values[i : i+1 : i+1]
 	}
 	var tried []string
 	var last *fault.Error // of the credentials tried so far
@@ -162,7 +178,7 @@ func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, acct 
 			return nil, fault.New(why, "every credential of %s is resting", req.Provider).After(wait)
 		}
 		resp, err := acct.client.Do(ctx, upstream.Call{
-			Method: req.Method, Path: req.Path, RawQuery: req.RawQuery, Header: header, Body: body, Secret: secret.Value, Stream: req.Stream,
+			Method: req.Method, Path: req.Path, RawQuery: req.RawQuery, Header: header, Body: body, Memory: mem, Secret: secret.Value, Stream: req.Stream,
 		})
 		now := time.Now()
 		if err == nil && resp.Status < 400 {

@@ -22,7 +22,7 @@ func Compile(v *api.NodeView) (*Snapshot, error) {
 	s := &Snapshot{
 		Index: v.Index, Mesh: v.Mesh, ConfirmedAt: v.ConfirmedAt, Revoked: v.Revoked, Roots: v.Roots, Nodes: v.Nodes,
 		Regions: make(map[geo.RegionID]geo.Region, len(v.Regions)), Providers: make(map[string]*Provider, len(v.Providers)),
-		places: make(map[geo.RegionID]geo.CountrySet, len(v.Regions)), pepper: v.Pepper, keys: make(map[[sha256.Size]byte]*Key, len(v.Keys)),
+		places: make(map[geo.RegionID]geo.CountrySet, len(v.Regions)), pepper: v.Pepper, macs: newMACs(v.Pepper), keys: make(map[[sha256.Size]byte]*Key, len(v.Keys)),
 		models: make(map[string]*Model, len(v.Models)), tenants: make(map[string]*Tenant, len(v.Tenants)),
 		origins: make(map[string]bool),
 	}
@@ -128,6 +128,7 @@ func (s *Snapshot) compileProviders(v *api.NodeView) error {
 		if out.Storage, err = geo.ParseCountrySet(p.Storage); err != nil {
 			return fmt.Errorf("provider %s: storage: %w", p.ID, err)
 		}
+		out.ProcessingText, out.StorageText = out.Processing.String(), out.Storage.String()
 		if p.Terms != "" {
 			t, ok := compliance.TermsFor(p.Terms)
 			if !ok {

@@ -5,8 +5,10 @@ package view
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"hash"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/causeway-mesh/causeway/compliance"
@@ -35,6 +37,7 @@ type Snapshot struct {
 
 	places  map[geo.RegionID]geo.CountrySet
 	pepper  []byte
+	macs    *sync.Pool // of *mac under pepper
 	keys    map[[sha256.Size]byte]*Key
 	models  map[string]*Model
 	tenants map[string]*Tenant
@@ -92,8 +95,11 @@ type Provider struct {
 	Processing geo.CountrySet
 	Storage    geo.CountrySet
 	Terms      *compliance.Terms // nil = none declared
-	Spec       state.Provider    // as the coordinator sent it; holds credentials on exits
-	exits      []string
+	// ProcessingText and StorageText are the places as records name them.
+	ProcessingText, StorageText string
+
+	Spec  state.Provider // as the coordinator sent it; holds credentials on exits
+	exits []string
 }
 
 // Speaks reports whether the provider takes requests of dialect d.
@@ -123,15 +129,29 @@ type Target struct {
 // Authenticate finds the key whose secret this is. It compares keyed hashes, so its time does not
 // depend on how much of a secret is right; expired former secrets of rotated keys do not count.
 func (s *Snapshot) Authenticate(secret string, now time.Time) (*Key, bool) {
-	m := hmac.New(sha256.New, s.pepper)
-	m.Write([]byte(secret))
-	var sum [sha256.Size]byte
-	m.Sum(sum[:0])
-	k, ok := s.keys[sum]
+	m := s.macs.Get().(*mac)
+	m.text = append(m.text[:0], secret...)
+	m.Reset()
+	m.Write(m.text)
+	m.Sum(m.sum[:0])
+	k, ok := s.keys[m.sum]
+	clear(m.text)
+	s.macs.Put(m)
 	if !ok || !k.previousEnd.IsZero() && now.After(k.previousEnd) {
 		return nil, false
 	}
 	return k, true
+}
+
+// mac is an HMAC that is used again and again, since setting one up costs more than a short secret.
+type mac struct {
+	hash.Hash
+	text []byte
+	sum  [sha256.Size]byte
+}
+
+func newMACs(key []byte) *sync.Pool {
+	return &sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, key)} }}
 }
 
 // Model finds a model by id or alias.

@@ -36,10 +36,9 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.limited && int64(len(p)) > b.left {
 		p = p[:b.left]
 	}
-	b.s.at.Store(stBody)
-	b.s.timer.Reset(b.s.t.Gap)
+	b.s.await(stBody, b.s.t.Gap)
 	n, err := b.src.Read(p)
-	b.s.timer.Stop()
+	b.s.idle()
 	if b.limited {
 		b.left -= int64(n)
 	}

@@ -9,7 +9,18 @@ import (
 // credentials, hop-by-hop, cookie or forwarding fields and none of our own. The edge has filtered
 // already; a credential that slipped through there must still not leave here.
 func Forwardable(name string) bool {
-	switch strings.ToLower(name) {
+	var b [24]byte // longer than any of these
+	if len(name) > len(b) {
+		return !hasPrefixFold(name, "x-causeway-") && !hasPrefixFold(name, "x-forwarded-")
+	}
+	for i := range len(name) {
+		c := name[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b[i] = c
+	}
+	switch string(b[:len(name)]) {
 	case "authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie", "cookie2",
 		"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect",
 		"host", "content-length", "accept-encoding",

@@ -7,7 +7,6 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,10 +17,10 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/lend"
 )
 
 // AuthScheme is how a provider wants its key.
@@ -164,8 +163,11 @@ type Call struct {
 	Method, Path, RawQuery string // Path follows the base URL, escaped, with its leading slash
 	Header                 http.Header
 	Body                   []byte // not changed, not kept after Do and the body's end
-	Secret                 Value
-	Stream                 bool // the answer is expected to be a stream: no limit on its size
+	// Memory is where Body lies, held by the caller until Do has returned; the transport may hold it for
+	// longer. nil = the collector's.
+	Memory *lend.Buffer
+	Secret Value
+	Stream bool // the answer is expected to be a stream: no limit on its size
 }
 
 // Timings are the stages of one call, from its start.
@@ -196,15 +198,14 @@ func (c *Client) Do(ctx context.Context, call Call) (*Response, error) {
 	s := &stage{start: time.Now(), client: ctx, t: c.timeouts}
 	cctx, cancel := context.WithCancelCause(ctx)
 	s.cancel = cancel
-	req, err := c.request(httptrace.WithClientTrace(cctx, s.trace()), call)
+	req, err := c.request(httptrace.WithClientTrace(cctx, s.hooks()), call)
 	if err != nil {
 		cancel(nil)
 		return nil, fault.New(fault.Malformed, "the provider's URL cannot be formed").With(err)
 	}
-	s.total = time.AfterFunc(s.t.Total, func() { cancel(errTotal) })
-	s.timer = time.AfterFunc(s.t.Connect, s.expire)
+	s.begin()
 	resp, err := c.rt.RoundTrip(req)
-	s.timer.Stop()
+	s.idle()
 	if err != nil {
 		s.stop()
 		return nil, s.fault(cctx, err)
@@ -264,77 +265,19 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 	case XGoog:
 		h["X-Goog-Api-Key"] = []string{call.Secret.Reveal()}
 	}
-	req := &http.Request{
-		Method: call.Method, URL: &u, Header: h, Host: u.Host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	req := (&http.Request{}).WithContext(ctx)
+	req.Method, req.URL, req.Header, req.Host = call.Method, &u, h, u.Host
+	req.Proto, req.ProtoMajor, req.ProtoMinor = "HTTP/1.1", 1, 1
+	if body, mem := call.Body, call.Memory; len(body) > 0 {
+		req.ContentLength = int64(len(body))
+		// The transport repeats a request that met a connection just closed; it does so within RoundTrip.
+		req.GetBody = func() (io.ReadCloser, error) { return lend.NewReader(body, mem), nil }
+		req.Body = lend.NewReader(body, mem)
 	}
-	if len(call.Body) > 0 {
-		req.ContentLength = int64(len(call.Body))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(call.Body)), nil }
-		req.Body, _ = req.GetBody()
-	}
-	return req.WithContext(ctx), nil
+	return req, nil
 }
 
 var identity = []string{"identity"} // shared, never written
-
-// Causes of our own cancellations.
-var (
-	errConnect   = errors.New("connect timeout")
-	errFirstByte = errors.New("first byte timeout")
-	errGap       = errors.New("gap timeout")
-	errTotal     = errors.New("total timeout")
-)
-
-// Stages, in order.
-const (
-	stConnect int32 = iota
-	stFirstByte
-	stBody
-)
-
-// stage is the clock of one call: one timer that is re-armed for whatever is being waited for.
-type stage struct {
-	start     time.Time
-	client    context.Context //nolint:containedctx // the caller's, to tell its end from ours
-	t         Timeouts
-	cancel    context.CancelCauseFunc
-	timer     *time.Timer
-	total     *time.Timer
-	at        atomic.Int32
-	connected atomic.Int64
-	reused    atomic.Bool
-	answered  atomic.Bool
-}
-
-func (s *stage) expire() {
-	switch s.at.Load() {
-	case stConnect:
-		s.cancel(errConnect)
-	case stFirstByte:
-		s.cancel(errFirstByte)
-	default:
-		s.cancel(errGap)
-	}
-}
-
-func (s *stage) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GotConn: func(i httptrace.GotConnInfo) {
-			s.connected.Store(int64(time.Since(s.start)))
-			s.reused.Store(i.Reused)
-			s.at.Store(stFirstByte)
-			s.timer.Reset(s.t.FirstByte)
-		},
-		GotFirstResponseByte: func() { s.answered.Store(true) },
-	}
-}
-
-func (s *stage) stop() {
-	s.timer.Stop()
-	s.total.Stop()
-	s.cancel(nil)
-}
 
 // fault classifies what RoundTrip returned.
 func (s *stage) fault(ctx context.Context, err error) *fault.Error {
