@@ -180,7 +180,7 @@ func TestProviderHangsBeforeItsAnswer(t *testing.T) {
 				if most := 5*time.Second + 4*oneWay + 100*time.Millisecond; r.Took() > most {
 					t.Errorf("%s: answered after %s, want %s at most", d.name, r.Took(), most)
 				}
-				if c := hung.last(0); c.canceled.IsZero() {
+				if hung.last(0).gone().IsZero() {
 					t.Errorf("%s: the silent provider was not told that nobody waits", d.name)
 				}
 			}

@@ -44,7 +44,13 @@ type call struct {
 	sent     bytes.Buffer
 	stamps   []stamp
 	canceled time.Time // when it learned that nobody waits any more
-	ended    time.Time
+}
+
+// gone is when the provider learned that nobody waits any more; zero if it did not.
+func (c *call) gone() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.canceled
 }
 
 // AddProvider starts a provider in a region.
@@ -91,12 +97,7 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 		c.canceled = time.Now()
 		c.mu.Unlock()
 	})
-	defer func() {
-		stop()
-		c.mu.Lock()
-		c.ended = time.Now()
-		c.mu.Unlock()
-	}()
+	defer stop()
 	rec := &recorder{ResponseWriter: w, c: c}
 	if behave != nil {
 		behave(rec, r, p.fake)

@@ -147,10 +147,10 @@ func TestCancelReachesTheProvider(t *testing.T) {
 				time.Sleep(time.Second)
 				synctest.Wait()
 				calls := p.Calls()
-				c := calls[len(calls)-1]
-				if c.canceled.IsZero() {
+				learned := calls[len(calls)-1].gone()
+				if learned.IsZero() {
 					t.Errorf("%s, %s: the provider works on for nobody", d.name, tc.why)
-				} else if d := c.canceled.Sub(gone); d > 100*time.Millisecond+oneWay {
+				} else if d := learned.Sub(gone); d > 100*time.Millisecond+oneWay {
 					t.Errorf("%s: the provider learned it after %s", tc.why, d)
 				}
 			}
