@@ -60,8 +60,10 @@ func TestEveryModelInTheBodyIsOverwritten(t *testing.T) {
 		{"none", llm.OpGenerate, `{"contents":[]}`, `{"contents":[]}`},
 		{"generate", llm.OpGenerate, `{"model":"models/evil","contents":[]}`, `{"model":"models/up","contents":[]}`},
 		{"embed", llm.OpEmbed, `{"content":{},"model":"models/text"}`, `{"content":{},"model":"models/up"}`},
-		{"batch, as the SDK sends it", llm.OpEmbedBatch, `{"requests":[{"model":"models/a","content":{}},{"content":{"model":"x"}},{"model":"models/b"}],"model":"c"}`,
-			`{"requests":[{"model":"models/up","content":{}},{"content":{"model":"x"}},{"model":"models/up"}],"model":"models/up"}`},
+		{
+			"batch, as the SDK sends it", llm.OpEmbedBatch, `{"requests":[{"model":"models/a","content":{}},{"content":{"model":"x"}},{"model":"models/b"}],"model":"c"}`,
+			`{"requests":[{"model":"models/up","content":{}},{"content":{"model":"x"}},{"model":"models/up"}],"model":"models/up"}`,
+		},
 		{"count", llm.OpCountTokens, `{"generateContentRequest":{"model":"models/a","contents":[]}}`, `{"generateContentRequest":{"model":"models/up","contents":[]}}`},
 		{"count, snake case", llm.OpCountTokens, `{"generate_content_request":{"model":"a"}}`, `{"generate_content_request":{"model":"models/up"}}`},
 		{"the same name: the same bytes", llm.OpEmbed, `{"model" : "models/up"}`, `{"model" : "models/up"}`},
