@@ -88,7 +88,7 @@ func (d *decoder) mapping(n *yaml.Node, path string, v reflect.Value) {
 	d.keys(n, path, func(key, val *yaml.Node, at string) {
 		i := slices.Index(fields, key.Value)
 		switch {
-		case i >= 0:
+		case i >= 0 && key.Value != "": // "" stands for the fields that a file cannot set
 			d.value(val, at, v.Field(i))
 		case path == "" && slices.Contains(later, key.Value):
 			d.add(key, "", "remove the section", "not in this version: %s (line %d)", key.Value, key.Line)
