@@ -229,8 +229,13 @@ func readUsage(v []byte) (llm.Usage, bool) {
 		return llm.Usage{}, false
 	}
 	var u llm.Usage
+	var total int64
 	for c := dialect.Walk(v); c.Next(); {
 		switch string(c.Name) {
+		case "total_tokens":
+			total = dialect.Count(c.Value)
+		case "prompt_cache_hit_tokens", "cached_tokens": // DeepSeek, Moonshot
+			u.Cached = max(u.Cached, dialect.Count(c.Value))
 		case "prompt_tokens", "input_tokens":
 			u.Input = dialect.Count(c.Value)
 		case "completion_tokens", "output_tokens":
@@ -239,6 +244,11 @@ func readUsage(v []byte) (llm.Usage, bool) {
 			readDetails(&u, c.Value)
 		}
 	}
+	// xAI and Google's OpenAI endpoint leave reasoning out of the completion count, and only their
+	// total tells.
+	if hidden := total - u.Input - u.Output; hidden > 0 && (u.Reasoning == 0 || u.Reasoning == hidden) {
+		u.Output, u.Reasoning = u.Output+hidden, hidden
+	}
 	return u, true
 }
 
@@ -246,7 +256,7 @@ func readDetails(u *llm.Usage, v []byte) {
 	for c := dialect.Walk(v); c.Next(); {
 		switch string(c.Name) {
 		case "cached_tokens":
-			u.Cached = dialect.Count(c.Value)
+			u.Cached = max(u.Cached, dialect.Count(c.Value))
 		case "cache_write_tokens":
 			u.CacheWrite = dialect.Count(c.Value)
 		case "reasoning_tokens":
