@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -27,6 +28,10 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		fmt.Fprintln(os.Stderr, crashChild(dir))
 		os.Exit(3)
+	}
+	// Every step is an fsync or more: few checks unless the command line asks for more.
+	if err := flag.Set("rapid.checks", "20"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -241,6 +246,10 @@ func TestFailedRotationResumes(t *testing.T) {
 		}
 		if !errors.Is(err, ErrDiskFull) {
 			t.Fatalf("no room for the next file: %v", err)
+		}
+		var l raft.Log
+		if err := s.GetLog(1, &l); err != nil {
+			t.Errorf("acknowledged entry while the disk is full: %v", err)
 		}
 		next-- // the refused one
 		vfs.heal()

@@ -1,11 +1,12 @@
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"os"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft-wal/segment"
@@ -20,36 +21,58 @@ import (
 //   - A crash between the write that seals a file and the creation of the next one, or a torn write
 //     that looks like an index, leaves a tail that recovery takes for sealed and that refuses every
 //     append from then on.
-//
-//   - A truncation between an append that fills a file and the rotation to the next one, which runs in
-//     the background, makes a new tail; the rotation then seals that one, empty, and begins again at
-//     entry 1. The entries that are held are no longer found, and nothing can be appended.
+//   - An append that fills a file leaves the change to the next one to a goroutine, and only another
+//     append waits for it. A truncation that comes first makes a new tail; the rotation then takes that
+//     one, empty, for the full one: it seals it as ending at entry 0 and starts a file at entry 1, in
+//     front of all others. Nothing can be appended any more, and the log does not open again.
 //
 // The first two are healed when the log is opened: filer reads an index-less file by scanning it, and
-// finishRotation completes what the crash cut short. Store.DeleteRange sees to the third.
+// finishRotation completes what the crash cut short. The third cannot begin: Store.awaitRotation lets
+// nothing follow an append before the rotation is over.
 
-// filer is raft-wal's own file format, with the missing index rebuilt. It notes which file is being
-// appended to.
+// rotation keeps the first error of making files and committing metadata: in the background raft-wal
+// only logs it.
+type rotation struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (r *rotation) note(err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = cmp.Or(r.err, err)
+	return err
+}
+
+// take returns the error kept and forgets it.
+func (r *rotation) take() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.err
+	r.err = nil
+	return err
+}
+
+// metaStore is a MetaStore whose failed commits are kept.
+type metaStore struct {
+	types.MetaStore
+	rotation *rotation
+}
+
+func (m metaStore) CommitState(state types.PersistentState) error {
+	return m.rotation.note(m.MetaStore.CommitState(state))
+}
+
+// filer is raft-wal's own file format, with the missing index rebuilt and failed creations kept.
 type filer struct {
 	*segment.Filer
-	tail *atomic.Pointer[types.SegmentWriter]
+	rotation *rotation
 }
 
 // Create makes the file that is appended to from now on.
 func (f filer) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
-	return f.note(f.Filer.Create(info))
-}
-
-// RecoverTail opens the file that was appended to last.
-func (f filer) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) {
-	return f.note(f.Filer.RecoverTail(info))
-}
-
-func (f filer) note(w types.SegmentWriter, err error) (types.SegmentWriter, error) {
-	if err == nil {
-		f.tail.Store(&w)
-	}
-	return w, err
+	w, err := f.Filer.Create(info)
+	return w, f.rotation.note(err)
 }
 
 // Open opens a sealed file for reading.
@@ -57,7 +80,7 @@ func (f filer) Open(info types.SegmentInfo) (types.SegmentReader, error) {
 	if info.IndexStart != 0 {
 		return f.Filer.Open(info)
 	}
-	w, err := f.Filer.RecoverTail(info)
+	w, err := f.RecoverTail(info)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +107,7 @@ func finishRotation(dir string, meta types.MetaStore, f filer, now time.Time, cu
 	if !tail.SealTime.IsZero() {
 		return nil
 	}
-	w, err := f.Filer.RecoverTail(*tail)
+	w, err := f.RecoverTail(*tail)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // never created: raft-wal creates it
 	}

@@ -1,16 +1,21 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
-
-	"github.com/hashicorp/raft"
 )
 
 // hashicorp/raft-wal #31: "clearing log suffix: from=424 to=424 # Process is restarted […] failed to
@@ -145,48 +150,166 @@ func TestTornIndexDoesNotSealTheTail(t *testing.T) {
 	}
 }
 
-// TestTruncationDuringRotation cuts the log right after an append that fills a file, while raft-wal is
-// about to begin the next one in its background. Without care the log then begins at entry 1, empty.
-func TestTruncationDuringRotation(t *testing.T) {
+// raft-wal begins the next file in a goroutine. With one processor that goroutine is always late: it
+// first runs when its starter waits for something.
+func lateRotation(t *testing.T) {
+	procs := runtime.GOMAXPROCS(1)
+	t.Cleanup(func() { runtime.GOMAXPROCS(procs) })
+}
+
+// A cut right after an append that fills a file: raft-wal v0.4.0 alone then seals the new, empty tail
+// as ending at entry 0 and begins again at entry 1; on the next start, "unsealed segment is not at tail".
+func TestTruncationAfterTheFileIsFull(t *testing.T) {
 	for name, cut := range map[string]func(first, last uint64) (from, to uint64){
 		"suffix":     func(_, last uint64) (uint64, uint64) { return last - 1, last },
 		"prefix":     func(first, last uint64) (uint64, uint64) { return first, first + (last-first)/2 },
 		"everything": func(first, last uint64) (uint64, uint64) { return first, last },
 	} {
 		t.Run(name, func(t *testing.T) {
+			lateRotation(t)
 			dir := t.TempDir()
-			opt := Options{SegmentSize: 4 << 10, FreeSpaceGuard: noGuard}
+			opt := Options{SegmentSize: 4 << 10}
 			s := open(t, dir, opt)
-			first, last, next := uint64(1), uint64(0), uint64(1)
-			for range 25 {
-				if err := s.StoreLogs(entries(next, 1, 12, 500)); err != nil { // more than a file
+			model := map[uint64]uint64{}
+			first, last := uint64(1), uint64(0)
+			for gen := range uint64(20) {
+				if err := s.StoreLogs(entries(last+1, gen, 12, 500)); err != nil { // more than a file
 					t.Fatal(err)
 				}
-				last = next + 11
+				for range 12 {
+					last++
+					model[last] = gen
+				}
 				from, to := cut(first, last)
 				if err := s.DeleteRange(from, to); err != nil {
 					t.Fatal(err)
 				}
 				if from > first {
 					last = from - 1
-				} else if first = to + 1; first > last {
-					first, last = 0, 0
+				} else {
+					first = to + 1
+				}
+				if gen%4 == 3 {
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+					s = open(t, dir, opt)
+				}
+				wantFirst, wantLast := first, last
+				if first > last {
+					wantFirst, wantLast = 0, 0
 				}
 				gotFirst, err1 := s.FirstIndex()
 				gotLast, err2 := s.LastIndex()
-				if gotFirst != first || gotLast != last || err1 != nil || err2 != nil {
-					t.Fatalf("log is [%d,%d], want [%d,%d] (%v, %v)", gotFirst, gotLast, first, last, err1, err2)
+				if gotFirst != wantFirst || gotLast != wantLast || err1 != nil || err2 != nil {
+					t.Fatalf("log is [%d,%d], want [%d,%d] (%v, %v)", gotFirst, gotLast, wantFirst, wantLast, err1, err2)
 				}
-				if next = last + 1; last == 0 {
-					next, first = to+1, to+1
+				if err := check(s, wantFirst, wantLast, model); err != nil {
+					t.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+// When an append has been answered nothing goes on behind it: the next file is there and committed.
+func TestAppendIsAnsweredAfterTheRotation(t *testing.T) {
+	lateRotation(t)
+	dir := t.TempDir()
+	s := open(t, dir, Options{SegmentSize: 4 << 10})
+	for n := range uint64(10) {
+		if err := s.StoreLogs(entries(n*12+1, 1, 12, 500)); err != nil {
+			t.Fatal(err)
+		}
+		state, err := s.meta.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tail := state.Segments[len(state.Segments)-1]
+		if want := n*12 + 13; tail.BaseIndex != want || !tail.SealTime.IsZero() {
+			t.Fatalf("batch %d is answered while the log is at file %+v, want a new one for entry %d", n, tail, want)
+		}
+		if _, err := os.Stat(filepath.Join(dir, segment.FileName(tail))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// raft-wal counts a reader after it has chosen the file, so a truncation may close it under the read.
+// raft's replication panics on any error but ErrLogNotFound.
+func TestReadsBesideTruncations(t *testing.T) {
+	s := open(t, t.TempDir(), Options{SegmentSize: 4 << 10})
+	next := uint64(1)
+	store := func() {
+		if err := s.StoreLogs(entries(next, 1, 12, 500)); err != nil {
+			t.Fatal(err)
+		}
+		next += 12
+	}
+	store()
+	var first atomic.Uint64
+	first.Store(1)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
 			var l raft.Log
-			for i := first; last != 0 && i <= last; i++ {
-				if err := s.GetLog(i, &l); err != nil {
-					t.Fatalf("entry %d: %v", i, err)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := s.GetLog(first.Load(), &l); err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+					t.Error(err)
+					return
 				}
 			}
+		})
+	}
+	for range 40 {
+		store()
+		if err := s.DeleteRange(1, next-13); err != nil {
+			t.Error(err)
+			break
+		}
+		first.Store(next - 12)
+	}
+	close(stop)
+	readers.Wait()
+}
+
+// A truncation that fails half way may or may not have happened; the log goes on from what is there.
+func TestFailedTruncationResumes(t *testing.T) {
+	for name, cut := range map[string]struct{ from, to, last uint64 }{
+		"suffix":     {15, 20, 14},
+		"everything": {1, 20, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				vfs := newFaultFS()
+				s := open(t, t.TempDir(), Options{vfs: vfs})
+				if err := s.StoreLogs(entries(1, 1, 20, 100)); err != nil {
+					t.Fatal(err)
+				}
+				vfs.set(nil, nil, func() error { return syscall.ENOSPC })
+				for range 3 {
+					if err := s.DeleteRange(cut.from, cut.to); !errors.Is(err, ErrDiskFull) {
+						t.Fatalf("no room for the next file: %v", err)
+					}
+					time.Sleep(reopenEvery)
+				}
+				vfs.heal()
+				if err := s.DeleteRange(cut.from, cut.to); err != nil {
+					t.Fatalf("after space came back: %v", err)
+				}
+				if last, err := s.LastIndex(); last != cut.last || err != nil {
+					t.Fatalf("log ends at %d (%v), want %d", last, err, cut.last)
+				}
+				if err := s.StoreLogs(entries(cut.last+1, 2, 3, 100)); err != nil {
+					t.Fatal(err)
+				}
+			})
 		})
 	}
 }

@@ -82,6 +82,7 @@ type Store struct {
 
 	writeMu sync.Mutex
 	acked   uint64    // last index that StoreLogs has answered for; under writeMu
+	cutTo   uint64    // acked, or where the log ends if a failed truncation took effect after all; under writeMu
 	broken  error     // why the open log must be reopened before the next write; under writeMu
 	tried   time.Time // last attempt to do so; under writeMu
 	closed  bool      // under writeMu
@@ -89,7 +90,8 @@ type Store struct {
 	mu     sync.RWMutex
 	log    *wal.WAL // under mu
 	failed atomic.Pointer[error]
-	tail   atomic.Pointer[types.SegmentWriter] // the file being appended to
+
+	rotation rotation
 }
 
 // Open opens or creates the store in dir (made with mode 0700). A torn tail left by a crash is cut
@@ -111,10 +113,12 @@ func Open(dir string, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open raft log %s: %w", dir, err)
 	}
-	s := &Store{dir: dir, opt: opt, lock: lock, meta: &metadb.BoltMetaDB{}, guard: newGuard(dir, opt.FreeSpaceGuard)}
+	s := &Store{dir: dir, opt: opt, lock: lock, guard: newGuard(dir, opt.FreeSpaceGuard)}
+	s.meta = metaStore{&metadb.BoltMetaDB{}, &s.rotation}
 	s.dog.init(opt)
 	if s.log, err = s.openWAL(keepAll); err == nil {
 		s.acked, err = s.log.LastIndex()
+		s.cutTo = s.acked
 	}
 	if err != nil {
 		s.release()
@@ -125,7 +129,7 @@ func Open(dir string, opt Options) (*Store, error) {
 
 // openWAL opens the log and drops what lies behind entry cut.
 func (s *Store) openWAL(cut uint64) (*wal.WAL, error) {
-	f := filer{segment.NewFiler(s.dir, s.opt.vfs), &s.tail}
+	f := filer{segment.NewFiler(s.dir, s.opt.vfs), &s.rotation}
 	if err := finishRotation(s.dir, s.meta, f, time.Now(), cut); err != nil {
 		return nil, err
 	}
@@ -199,8 +203,18 @@ func (s *Store) LastIndex() (uint64, error) {
 func (s *Store) GetLog(index uint64, out *raft.Log) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.log.GetLog(index, out)
+	for try := 0; ; try++ {
+		err := s.log.GetLog(index, out)
+		if try == staleReads || !errors.Is(err, os.ErrClosed) {
+			return err
+		}
+		// A truncation closed the file between raft-wal's choice of it and its read (it counts the
+		// reader a moment too late). The next try sees the log after the truncation.
+	}
 }
+
+// staleReads bounds how often one read is overtaken by truncations before it fails.
+const staleReads = 100
 
 // StoreLog is StoreLogs of one.
 func (s *Store) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
@@ -226,24 +240,41 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 		if s.guard.full() {
 			return refusal{ErrDiskFull}
 		}
+		s.rotation.take()
 		if err := s.log.StoreLogs(logs); err != nil {
 			return err
 		}
-		s.acked = next - 1
+		s.acked, s.cutTo = next-1, next-1
+		s.awaitRotation()
 		return nil
 	})
+}
+
+// awaitRotation returns when raft-wal, after an append that filled a file, has begun the next one, or
+// failed to, so that it never does anything in the background of another call (see repair.go). Caller
+// holds writeMu and has just appended.
+func (s *Store) awaitRotation() {
+	// An append waits for the rotation first of all, even one that is refused: this entry is there already.
+	_ = s.log.StoreLogs([]*raft.Log{{Index: s.acked}})
+	if err := s.rotation.take(); err != nil {
+		// The entries are safe; it is the next write that has to begin with recovery.
+		err = s.note(fmt.Errorf("begin the next file: %w", err))
+		s.opt.Log.Warn().Err(err).Msg("raft log rotation failed")
+	}
 }
 
 // DeleteRange removes a prefix (after a snapshot) or a suffix (entries that lost an election) of the
 // log, both ends included.
 func (s *Store) DeleteRange(first, last uint64) error {
 	return s.write("truncate raft log", func() error {
-		if full, err := s.rotating(); err != nil {
-			return err
-		} else if full {
-			// Opening the log anew does what the rotation was about to do (see repair.go).
-			if err := s.recover(); err != nil {
+		s.cutTo = s.acked
+		if last >= s.acked {
+			held, err := s.log.FirstIndex()
+			if err != nil {
 				return err
+			}
+			if s.cutTo = first - 1; first <= held {
+				s.cutTo = 0
 			}
 		}
 		if err := s.log.DeleteRange(first, last); err != nil {
@@ -251,6 +282,7 @@ func (s *Store) DeleteRange(first, last uint64) error {
 		}
 		var err error
 		s.acked, err = s.log.LastIndex()
+		s.cutTo = s.acked
 		return err
 	})
 }
@@ -309,12 +341,6 @@ func (s *Store) write(op string, fn func() error) error {
 		}
 	}
 	err := fn()
-	if errors.Is(err, types.ErrSealed) {
-		// Rotation to the next file failed earlier, in raft-wal's background: it only logs that.
-		if err = s.reopen(); err == nil {
-			err = fn()
-		}
-	}
 	if err == nil {
 		return nil
 	}
@@ -348,17 +374,6 @@ func (s *Store) Err() error {
 // reopenEvery bounds how often a log that cannot be recovered yet is tried: raft asks in a tight loop.
 const reopenEvery = time.Second
 
-// rotating reports whether the tail is full and raft-wal has not begun the next file yet. Caller holds
-// writeMu.
-func (s *Store) rotating() (bool, error) {
-	w := s.tail.Load()
-	if w == nil {
-		return false, nil
-	}
-	full, _, err := (*w).Sealed()
-	return full, err
-}
-
 // reopen recovers the log in place after a failed write. Caller holds writeMu.
 func (s *Store) reopen() error {
 	now := time.Now()
@@ -366,33 +381,28 @@ func (s *Store) reopen() error {
 		return cmp.Or(s.broken, ErrDiskFull)
 	}
 	s.tried = now
-	if err := s.recover(); err != nil {
-		return err
-	}
-	s.broken, s.tried = nil, time.Time{}
-	s.opt.Log.Warn().Uint64("last_index", s.acked).Msg("raft log recovered")
-	return nil
-}
-
-// recover opens the log anew; it then holds exactly what was acknowledged. Caller holds writeMu.
-func (s *Store) recover() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	// The old log goes first: its background rotation must not write beside the new one's recovery.
-	if err := s.log.Close(); err != nil {
-		s.opt.Log.Debug().Err(err).Msg("close broken raft log")
-	}
 	// The batch that failed may have reached the file after all. raft was told it did not: cut it off.
+	// Reads go on in the old log meanwhile, which does nothing of its own accord.
 	fresh, err := s.openWAL(s.acked)
 	if err != nil {
 		return err
 	}
-	s.log = fresh
 	last, err := fresh.LastIndex()
-	if err == nil && last != s.acked {
+	if err == nil && last != s.acked && last != s.cutTo {
 		err = fmt.Errorf("reopened log ends at %d, entry %d was acknowledged: %w", last, s.acked, ErrFailed)
 	}
-	return err
+	if err != nil {
+		return errors.Join(err, fresh.Close())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.log.Close(); err != nil {
+		s.opt.Log.Debug().Err(err).Msg("close broken raft log")
+	}
+	s.log, s.acked, s.cutTo = fresh, last, last
+	s.broken, s.tried = nil, time.Time{}
+	s.opt.Log.Warn().Uint64("last_index", last).Msg("raft log recovered")
+	return nil
 }
 
 // classify says whether a failed write may be tried again. After any other error than a full disk
@@ -401,7 +411,7 @@ func classify(err error) error {
 	switch {
 	case errors.Is(err, ErrFailed), errors.Is(err, ErrDiskFull), errors.Is(err, wal.ErrClosed):
 		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, types.ErrSealed):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", ErrDiskFull, err)
 	}
 	return fmt.Errorf("%w: %w", ErrFailed, err)
