@@ -173,7 +173,7 @@ func (e *requestEncoder) planSampling() {
 	}
 	if p.on() {
 		drop(e, &p.temperature, 1, llm.FieldTemperature, llm.LostCombination)
-		if p.topP.V < 0.95 {
+		if p.topP.V < 0.95 || p.topP.V == 1 {
 			drop(e, &p.topP, 1, llm.FieldTopP, llm.LostCombination)
 		}
 		dropAny(e, &p.topK, llm.FieldTopK, llm.LostCombination)

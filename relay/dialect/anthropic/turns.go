@@ -192,7 +192,7 @@ func (e *requestEncoder) accept(p *llm.Part, role llm.Role) bool {
 	switch p.Kind {
 	case llm.PartText, llm.PartRefusal:
 		// The vendor refuses blocks without visible text (vercel/ai #5576).
-		if blank(p.Text) {
+		if p.Text == "" || !e.same && blank(p.Text) {
 			if p.Cache != llm.CacheUnset {
 				e.l.Part(p, "cache_control", llm.LostCombination)
 			}
