@@ -147,7 +147,7 @@ func TestBadInput(t *testing.T) {
 		{"too large", "/v1/chat/completions", `{"model":"gpt-4o","x":"` + strings.Repeat("a", 1<<20) + `"}`, nil, 413, []string{"1048576"}},
 		{"no model", "/v1/chat/completions", `{"messages":[]}`, nil, 400, []string{"model"}},
 		{"no such path", "/v1/nothing", `{}`, nil, 404, []string{"/v1/nothing"}},
-		{"unsupported pair", "/v1/chat/completions", `{"model":"only-claude","messages":[]}`, nil, 400, []string{"unsupported_conversion", "anthropic-messages", "gpt-4"}},
+		{"unsupported pair", "/v1/embeddings", `{"model":"only-claude","input":"x"}`, nil, 400, []string{"unsupported_conversion", "anthropic-messages", "gpt-4"}},
 		{"key's address", "/v1/chat/completions", chatBody + `}`, []string{"Authorization", "Bearer cw_tied_0123456789abcdef0123456789"}, 403, []string{"address"}},
 		{"key's models", "/v1/chat/completions", `{"model":"gpt-4","messages":[]}`, []string{"Authorization", "Bearer cw_tied_0123456789abcdef0123456789", "X-Forwarded-For", "10.9.1.1"}, 403, []string{"gpt-4"}},
 		{"bad class", "/v1/chat/completions", chatBody + `}`, []string{"X-Causeway-Class", "secret"}, 400, []string{"x-causeway-class"}},

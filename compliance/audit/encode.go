@@ -272,6 +272,7 @@ func (o *Outcome) encode(e *encoder) {
 	e.num("first_byte_us", o.FirstUS)
 	e.num("input_tokens", o.Input)
 	e.uint("intent_seq", o.IntentSeq)
+	e.str("losses", o.Losses)
 	e.num("output_tokens", o.Output)
 	e.str("processing", o.Processing)
 	e.num("reasoning_tokens", o.Reasoning)

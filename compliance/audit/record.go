@@ -173,6 +173,7 @@ type Outcome struct {
 	TotalUS    int64  `json:"total_us,omitempty"`
 	Processing string `json:"processing,omitempty"` // the place that the provider says it ran in
 	Checked    string `json:"checked,omitempty"`    // verified | claimed | violated
+	Losses     string `json:"losses,omitempty"`     // what a conversion could not carry, as in x-causeway-loss
 }
 
 // Carry opens each segment: where every tenant's chain stands and which intents are open, so that a

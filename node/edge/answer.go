@@ -28,9 +28,14 @@ func (s *Server) answer(x *exchange, r *route, att *Attempt, ans Answer) error {
 	reply := ans.Reply()
 	att.Status, att.Secret = reply.Status, reply.Secret
 	var err error
-	if x.head.Stream && streamed(reply, r.dialect) {
+	switch stream := x.head.Stream && streamed(reply, r.dialect); {
+	case stream && r.convert:
+		err = s.convertStream(x, r, ans, reply)
+	case stream:
 		err = s.copyStream(x, r, ans, reply)
-	} else {
+	case r.convert:
+		err = s.convertUnary(x, r, ans, reply)
+	default:
 		err = s.copyUnary(x, r, ans, reply)
 	}
 	if t, ok := ans.Trailer(); ok {
@@ -74,6 +79,9 @@ func (s *Server) begin(x *exchange, r *route, reply tunnel.Reply, length int) {
 		}
 		h.Set("X-Causeway-Route", "edge="+string(s.cfg.Region)+";exit="+string(r.exit.Region.ID)+";provider="+r.target.Provider.ID+";model="+r.target.Model)
 		h.Set("X-Causeway-Cache", "bypass")
+		if len(x.losses) > 0 {
+			h.Set("X-Causeway-Loss", dialect.LossHeader(x.losses))
+		}
 		if length >= 0 {
 			h.Set("Content-Length", strconv.Itoa(length))
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/lend"
 	"github.com/causeway-mesh/causeway/relay/splice"
@@ -15,21 +16,36 @@ import (
 // Body is a client's request body and the edits that make it the provider's. It can be read any
 // number of times, so every attempt sends the same bytes.
 type Body struct {
-	Bytes []byte
-	Edits []splice.Edit
+	Bytes     []byte
+	Edits     []splice.Edit
+	Converted *dialect.Body // in place of Bytes: the request in the provider's dialect
 	// Memory is where Bytes lies: who reads it after the attempt's answer has been closed must hold it.
 	Memory *lend.Buffer
 }
 
 // Len is the length after the edits.
-func (b Body) Len() int64 { return int64(splice.Len(b.Bytes, b.Edits)) }
+func (b Body) Len() int64 {
+	if b.Converted != nil {
+		return int64(b.Converted.Len())
+	}
+	return int64(splice.Len(b.Bytes, b.Edits))
+}
 
 // Reader reads the edited body without copying it.
-func (b Body) Reader() io.Reader { return splice.NewReader(b.Bytes, b.Edits) }
+func (b Body) Reader() io.Reader {
+	if b.Converted != nil {
+		return b.Converted.Reader()
+	}
+	return splice.NewReader(b.Bytes, b.Edits)
+}
 
 // Edited gives the edited bytes and where they lie, held once for the caller; without edits they are
 // the client's own.
 func (b Body) Edited() ([]byte, *lend.Buffer) {
+	if b.Converted != nil {
+		b.Memory.Hold() // parts of it may be the client's bytes
+		return b.Converted.Bytes(), b.Memory
+	}
 	if len(b.Edits) == 0 {
 		b.Memory.Hold()
 		return b.Bytes, b.Memory

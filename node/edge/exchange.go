@@ -91,8 +91,11 @@ type exchange struct {
 	recorded bool
 
 	// forward
-	out  clientWriter
-	held []byte // of the answer, until it may be sent
+	out         clientWriter
+	held        []byte       // of the answer, until it may be sent
+	canonical   *llm.Request // decoded once, when a route converts
+	undecodable error        // why that is not possible
+	losses      []llm.Loss   // of the attempt that is running or that answered
 
 	outcome Outcome
 }
@@ -140,6 +143,7 @@ type route struct {
 	target   view.Target
 	model    *view.Model
 	dialect  llm.Dialect
+	convert  bool // the provider does not speak the client's dialect
 	cost     time.Duration
 	why      string
 	tried    bool

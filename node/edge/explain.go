@@ -138,11 +138,14 @@ func explained(r route, c geo.Candidate, cost time.Duration, why string) RouteAn
 	if !c.RTTKnown {
 		rtt = c.RTTPrior
 	}
+	if r.convert {
+		why += " (converted to " + string(r.dialect) + ")"
+	}
 	if r.fallback {
 		why += " (fallback " + r.model.ID + ")"
 	}
 	return RouteAnswer{
-		Exit: r.exit.ID, Region: string(r.exit.Region.ID), Provider: r.target.Provider.ID, Model: r.target.Model, Tier: c.Tier,
+		Exit: r.exit.ID, Region: string(r.exit.Region.ID), Provider: r.target.Provider.ID, Model: r.target.Model, Tier: r.target.Tier,
 		CostMS: float64(cost.Microseconds()) / 1000, RTTMS: float64(rtt.Microseconds()) / 1000, Measured: c.RTTKnown, Why: why,
 	}
 }

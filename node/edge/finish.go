@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/causeway-mesh/causeway/compliance/audit"
+	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/dialect/gemini"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
@@ -20,7 +21,7 @@ func (s *Server) finish(x *exchange, err error) {
 		o.Fault = fault.As(err)
 		s.tell(x, o.Fault)
 	}
-	o.Status, o.BytesOut = x.out.status, x.out.bytes
+	o.Status, o.BytesOut, o.Losses = x.out.status, x.out.bytes, x.losses
 	now := time.Now()
 	o.Total = now.Sub(x.start)
 	s.settle(x, now)
@@ -72,7 +73,7 @@ func (s *Server) auditOutcome(x *exchange) audit.Outcome {
 	out := audit.Outcome{
 		Result: audit.ResultOK, Status: o.Status, Attempts: len(o.Attempts),
 		Input: o.Usage.Input, Cached: o.Usage.Cached, CacheWrite: o.Usage.CacheWrite, Output: o.Usage.Output, Reasoning: o.Usage.Reasoning,
-		CostNano: int64(o.Cost), Sent: o.BytesOut, FirstUS: o.FirstContent.Microseconds(), TotalUS: o.Total.Microseconds(),
+		Losses: dialect.LossHeader(o.Losses), CostNano: int64(o.Cost), Sent: o.BytesOut, FirstUS: o.FirstContent.Microseconds(), TotalUS: o.Total.Microseconds(),
 	}
 	if f := o.Fault; f != nil {
 		out.Code, out.Result = f.Kind.Info().Code, audit.ResultError

@@ -26,8 +26,19 @@ func (s *Server) forward(x *exchange) error {
 	var history []retry.Attempt
 	r := &x.routes[0]
 	for {
-		err := s.attempt(ctx, x, r)
-		if err == nil {
+		body, header, err := s.prepare(x, r)
+		if err != nil {
+			// This route cannot carry the request, which says nothing about the others.
+			if r.tried = true; untried(x.routes) == 0 {
+				if len(history) > 0 {
+					return history[len(history)-1].Fault
+				}
+				return err
+			}
+			r = next(x.routes, r, fault.As(err))
+			continue
+		}
+		if err = s.attempt(ctx, x, r, body, header); err == nil {
 			return nil
 		}
 		f := fault.As(err)
@@ -95,7 +106,7 @@ func next(routes []route, failed *route, f *fault.Error) *route {
 
 // attempt asks one exit to call one target and carries the answer to the client. Its error says how
 // far things had come.
-func (s *Server) attempt(ctx context.Context, x *exchange, r *route) error {
+func (s *Server) attempt(ctx context.Context, x *exchange, r *route, body Body, header http.Header) error {
 	r.tried = true
 	begin := time.Now()
 	x.outcome.Attempts = append(x.outcome.Attempts, Attempt{
@@ -103,8 +114,11 @@ func (s *Server) attempt(ctx context.Context, x *exchange, r *route) error {
 		Start: begin.Sub(x.start),
 	})
 	att := &x.outcome.Attempts[len(x.outcome.Attempts)-1]
-	body := bodyFor(x, r)
-	ans, err := s.cfg.Forward.Forward(ctx, r.exit, s.request(x, r, body), body)
+	req := s.request(x, r, body)
+	if r.convert {
+		s.convertedRequest(x, r, &req, header)
+	}
+	ans, err := s.cfg.Forward.Forward(ctx, r.exit, req, body)
 	if err == nil {
 		err = s.answer(x, r, att, ans)
 		ans.Close()
@@ -112,6 +126,9 @@ func (s *Server) attempt(ctx context.Context, x *exchange, r *route) error {
 	att.Total = time.Since(begin)
 	if err != nil {
 		att.Fault = fault.As(err)
+		if r.convert {
+			att.Fault.Raw = nil // the provider's words are in another dialect than the client's
+		}
 		if ctx.Err() != nil {
 			// Whatever broke, it broke because the client left or the time was up.
 			f := canceled(ctx).At(att.Fault.Phase)

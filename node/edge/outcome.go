@@ -36,6 +36,8 @@ type Outcome struct {
 	Attempts []Attempt
 	Served   *Attempt // the attempt whose answer the client got
 
+	Losses []llm.Loss // fields that a conversion could not carry
+
 	Usage     llm.Usage
 	UsageKind UsageKind
 	Cost      meter.NanoUSD

@@ -67,7 +67,11 @@ func (s *Server) ways(x *exchange, why *blocked) ([]route, []geo.Candidate) {
 	add := func(m *view.Model, tier int) {
 		for _, t := range m.Targets {
 			d, ok := speaks(t.Provider, x.op)
+			convert := false
 			if !ok {
+				d, convert = convertible(t.Provider, x.op)
+			}
+			if !ok && !convert {
 				why.mute = append(why.mute, t.Provider.ID)
 				why.note(view.Exit{}, t, "does not speak "+string(x.op.dialect))
 				continue
@@ -82,10 +86,10 @@ func (s *Server) ways(x *exchange, why *blocked) ([]route, []geo.Candidate) {
 					why.note(e, t, o.Decision.Code()+": "+o.Why)
 					continue
 				}
-				routes = append(routes, route{exit: e, target: t, model: m, dialect: d, fallback: tier > 0})
+				routes = append(routes, route{exit: e, target: t, model: m, dialect: d, convert: convert, fallback: tier > 0})
 				cands = append(cands, geo.Candidate{
 					Exit: e.ID, Region: e.Region.ID, Provider: t.Provider.ID, Model: t.Model,
-					Tier: t.Tier + tier*fallbackTier, Weight: t.Weight, Draining: e.Draining, RTTPrior: geo.RTTPrior(here, e.Region),
+					Tier: 2*(t.Tier+tier*fallbackTier) + second(convert && m.EqualWeights), Weight: t.Weight, Draining: e.Draining, RTTPrior: geo.RTTPrior(here, e.Region),
 				})
 				s.cfg.Paths.Fill(now, &cands[len(cands)-1])
 			}
@@ -117,6 +121,24 @@ func speaks(p *view.Provider, op operation) (llm.Dialect, bool) {
 	return "", false
 }
 
+// convertible finds the dialect that this operation is converted to for a provider that does not
+// speak the client's: the first that it lists.
+func convertible(p *view.Provider, op operation) (llm.Dialect, bool) {
+	if op.op != llm.OpGenerate || len(p.Dialects) == 0 || registry.Unsupported(op.dialect, p.Dialects[0]) != "" {
+		return "", false
+	}
+	return p.Dialects[0], true
+}
+
+// second puts a converting route behind the others of its tier. It does so only where the operator
+// gave all targets the same weight: stated shares are kept, whatever the dialect.
+func second(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // permitted checks every place that this way touches: the edge, the exit, and where the provider
 // processes and stores; and the provider's own terms.
 func (s *Server) permitted(x *exchange, e view.Exit, p *view.Provider) compliance.Outcome {
@@ -135,8 +157,8 @@ func (s *Server) refusal(x *exchange, why blocked) error {
 		if len(why.mute) == 0 {
 			return fault.New(fault.NoRoute, "no exit in the mesh may call a provider of %q", x.model.ID).After(5 * time.Second)
 		}
-		f := fault.New(fault.Unsupported, "%q is served by providers that speak %s; conversion from %s is not in this version. %s",
-			x.model.ID, spoken(x), x.op.dialect, s.alternatives(x))
+		f := fault.New(fault.Unsupported, "%q is served by providers that speak %s, to which %s of %s is not converted. %s",
+			x.model.ID, spoken(x), x.op.op, x.op.dialect, s.alternatives(x))
 		f.Param = "model"
 		return f
 	}
@@ -192,9 +214,4 @@ func (s *Server) alternatives(x *exchange) string {
 		return "No model of this key is served in that protocol."
 	}
 	return "In that protocol these models work: " + strings.Join(names, ", ") + "."
-}
-
-// bodyFor is the client's body as the route's provider takes it.
-func bodyFor(x *exchange, r *route) Body {
-	return Body{Bytes: x.body, Memory: x.memory, Edits: registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model)}
 }

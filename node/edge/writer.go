@@ -126,6 +126,14 @@ func (c *clientWriter) keepalive() {
 	c.timer = time.AfterFunc(c.after, c.tick)
 }
 
+// streamType is the content type of the client's stream.
+func (c *clientWriter) streamType() string {
+	if c.array {
+		return "application/json; charset=utf-8"
+	}
+	return "text/event-stream; charset=utf-8"
+}
+
 func (c *clientWriter) tick() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -138,10 +146,7 @@ func (c *clientWriter) tick() {
 	}
 	if !c.committed {
 		h := c.x.w.Header()
-		h.Set("Content-Type", "text/event-stream; charset=utf-8")
-		if c.array {
-			h.Set("Content-Type", "application/json; charset=utf-8")
-		}
+		h.Set("Content-Type", c.streamType())
 		h.Set("Cache-Control", "no-cache")
 		c.commitLocked(http.StatusOK)
 	}

@@ -30,6 +30,7 @@ type Requests struct {
 	tokens    *prometheus.CounterVec
 	cost      *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
+	losses    *prometheus.CounterVec
 	keepalive prometheus.Counter
 }
 
@@ -64,11 +65,14 @@ func NewRequests(r prometheus.Registerer) (*Requests, error) {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "causeway_edge_refusals_total", Help: "Requests refused here, by code.",
 		}, []string{"code"}),
+		losses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "causeway_edge_losses_total", Help: "Fields that a conversion could not carry, by dialects and reason.",
+		}, []string{"from", "to", "reason"}),
 		keepalive: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "causeway_edge_keepalives_total", Help: "Keepalives written into silent streams.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.total, m.duration, m.quota, m.overhead, m.ttft, m.attempts, m.failovers, m.tokens, m.cost, m.refusals, m.keepalive} {
+	for _, c := range []prometheus.Collector{m.total, m.duration, m.quota, m.overhead, m.ttft, m.attempts, m.failovers, m.tokens, m.cost, m.refusals, m.losses, m.keepalive} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register request metrics: %w", err)
 		}
@@ -88,6 +92,9 @@ func (m *Requests) Record(o *edge.Outcome) {
 	}
 	if o.Keepalives > 0 {
 		m.keepalive.Add(float64(o.Keepalives))
+	}
+	for _, l := range o.Losses {
+		m.losses.WithLabelValues(string(l.From), string(l.To), l.Reason).Inc()
 	}
 	for i := range o.Attempts {
 		a := &o.Attempts[i]

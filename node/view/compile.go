@@ -156,6 +156,7 @@ func (s *Snapshot) compileModels(v *api.NodeView) error {
 			}
 			out.Targets = append(out.Targets, Target{Provider: p, Model: t.Model, Weight: max(t.Weight, 1), Tier: t.Tier})
 		}
+		out.EqualWeights = !slices.ContainsFunc(out.Targets, func(t Target) bool { return t.Weight != out.Targets[0].Weight })
 		s.ModelNames = append(s.ModelNames, m.ID)
 		s.models[m.ID] = out
 	}

@@ -116,6 +116,8 @@ type Model struct {
 	Targets   []Target
 	Fallbacks []*Model
 	Price     meter.Price
+	// EqualWeights: the operator stated no shares among the targets.
+	EqualWeights bool
 }
 
 // Target is one place that serves a model.

@@ -23,14 +23,7 @@ var unsupported = []struct {
 	Client  bool // the client half; else the provider half
 	Reason  string
 }{
-	{llm.OpenAIChat, true, "openai-chat clients are not converted"},
-	{llm.OpenAIChat, false, "openai-chat providers are not converted to"},
-	{llm.OpenAIResponses, true, "openai-responses clients are not converted"},
 	{llm.OpenAIResponses, false, "openai-responses providers are not converted to"},
-	{llm.AnthropicMessages, true, "anthropic-messages clients are not converted"},
-	{llm.AnthropicMessages, false, "anthropic-messages providers are not converted to"},
-	{llm.Gemini, true, "gemini clients are not converted"},
-	{llm.Gemini, false, "gemini providers are not converted to"},
 }
 
 // Unsupported is why requests of client cannot go to a provider that speaks provider; "" = they can.

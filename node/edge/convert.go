@@ -1,0 +1,327 @@
+package edge
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/causeway-mesh/causeway/mesh/tunnel"
+	"github.com/causeway-mesh/causeway/relay/dialect"
+	"github.com/causeway-mesh/causeway/relay/dialect/registry"
+	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/llm"
+	"github.com/causeway-mesh/causeway/relay/sse"
+)
+
+// maxConverted bounds a unary answer that is converted, in bytes: it must be held whole.
+const maxConverted = 64 << 20
+
+// prepare makes the body that a route's provider takes: the client's own with spans changed, or the
+// request converted to the provider's dialect. An error means that this route cannot carry the
+// request; another may.
+func (s *Server) prepare(x *exchange, r *route) (Body, http.Header, error) {
+	if !r.convert {
+		x.losses = nil
+		return Body{Bytes: x.body, Memory: x.memory, Edits: registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model)}, nil, nil
+	}
+	if err := x.decode(); err != nil {
+		return Body{}, nil, err
+	}
+	codec, ok := registry.Provider(r.dialect)
+	if !ok {
+		return Body{}, nil, fault.New(fault.Unsupported, "%s", registry.Unsupported(x.op.dialect, r.dialect))
+	}
+	enc, err := codec.EncodeRequest(x.canonical, dialect.EncodeOptions{Model: r.target.Model, Scope: r.target.Provider.ID})
+	if err != nil {
+		return Body{}, nil, err
+	}
+	if x.r.Header.Get("X-Causeway-Strict") == "1" {
+		if f := dialect.Strict(enc.Losses); f != nil {
+			return Body{}, nil, f
+		}
+	}
+	x.losses = enc.Losses
+	return Body{Converted: &enc.Body, Memory: x.memory}, enc.Header, nil
+}
+
+// decode reads the client's request into the canonical model, once for all attempts.
+func (x *exchange) decode() error {
+	if x.canonical != nil || x.undecodable != nil {
+		return x.undecodable
+	}
+	codec, ok := registry.Client(x.op.dialect)
+	if !ok {
+		x.undecodable = fault.New(fault.Unsupported, "requests of %s clients are not converted", x.op.dialect)
+		return x.undecodable
+	}
+	req, err := codec.DecodeRequest(x.op.op, x.body, x.head)
+	if err == nil {
+		req.Stream = x.head.Stream
+		err = dialect.Check(req)
+	}
+	if err != nil {
+		x.undecodable = err
+		return err
+	}
+	x.canonical = req
+	return nil
+}
+
+func (x *exchange) answerOptions() dialect.AnswerOptions {
+	return dialect.AnswerOptions{Request: x.canonical, ID: x.idText, Model: x.head.Model, Created: x.start.Unix()}
+}
+
+func (x *exchange) decodeOptions(r *route) dialect.DecodeOptions {
+	return dialect.DecodeOptions{Op: x.op.op, ID: x.idText, Scope: r.target.Provider.ID}
+}
+
+// convertUnary reads a provider's whole answer and writes it in the client's dialect.
+func (s *Server) convertUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
+	var body []byte
+	for {
+		chunk, err := ans.Next()
+		if len(body)+len(chunk) > maxConverted {
+			return fault.New(fault.UpstreamProtocol, "the provider's answer is larger than %d bytes and cannot be converted", maxConverted).At(fault.Sent)
+		}
+		body = append(body, chunk...)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		break
+	}
+	if t, ok := ans.Trailer(); ok && t.Fault != nil {
+		return t.Fault
+	} else if !ok || !t.Complete {
+		return fault.New(fault.UpstreamPartial, "the answer ended before it was complete").At(fault.Partial)
+	}
+	provider, _ := registry.Provider(r.dialect)
+	client, _ := registry.Client(x.op.dialect)
+	resp, err := provider.DecodeResponse(x.op.op, body, x.decodeOptions(r))
+	if err != nil {
+		return fault.As(err).At(fault.Sent)
+	}
+	if resp.Empty() {
+		return fault.New(fault.UpstreamProtocol, "the provider's answer holds no content").At(fault.Sent)
+	}
+	if x.head.Stream { // asked to stream, the provider answered whole
+		return s.replay(x, r, client, resp)
+	}
+	out, losses, err := client.EncodeResponse(resp, x.answerOptions())
+	if err != nil {
+		return fault.As(err).At(fault.Sent)
+	}
+	x.losses = append(x.losses, losses...)
+	s.begin(x, r, tunnel.Reply{Status: http.StatusOK, Header: converted("application/json")}, len(out))
+	return x.out.content(out)
+}
+
+// replay streams a whole answer to a client that asked for a stream.
+func (s *Server) replay(x *exchange, r *route, client dialect.ClientCodec, resp *llm.Response) error {
+	c := s.newConversion(x, r, client)
+	events := resp.Events(nil)
+	for i := range events {
+		if err := c.take(&events[i]); err != nil {
+			return err
+		}
+	}
+	return c.end()
+}
+
+// convertStream carries a provider's stream to a client of another dialect, event by event.
+func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
+	frames := registry.NewFrames(r.dialect, contentType(reply), maxEvent)
+	provider, _ := registry.Provider(r.dialect)
+	client, _ := registry.Client(x.op.dialect)
+	dec := provider.NewEventDecoder(x.decodeOptions(r))
+	c := s.newConversion(x, r, client)
+	var events []llm.Event
+	for {
+		chunk, err := ans.Next()
+		frames.Feed(chunk)
+		for {
+			ev, ok := frames.Next()
+			if !ok && err != nil {
+				ev, ok = frames.End()
+			}
+			if !ok {
+				break
+			}
+			if ev.Data == nil {
+				continue
+			}
+			events = dec.Push(events[:0], ev.Name, ev.Data)
+			for i := range events {
+				if terr := c.take(&events[i]); terr != nil {
+					return terr
+				}
+			}
+		}
+		if ferr := frames.Err(); ferr != nil {
+			return fault.As(ferr)
+		}
+		if err == nil {
+			c.flush()
+			continue
+		}
+		if t, ok := ans.Trailer(); ok && t.Fault != nil {
+			return t.Fault
+		} else if !errors.Is(err, io.EOF) {
+			return fault.As(err)
+		}
+		events = dec.End(events[:0])
+		for i := range events {
+			if terr := c.take(&events[i]); terr != nil {
+				return terr
+			}
+		}
+		return c.end()
+	}
+}
+
+// conversion writes canonical events as a client's stream, holding back what precedes the first
+// content.
+type conversion struct {
+	s    *Server
+	x    *exchange
+	r    *route
+	enc  dialect.EventEncoder
+	buf  []byte // of the event being written
+	held []byte
+	sse  *sse.Scanner // of our own frames, when the client reads an array
+	ends bool         // a stop that may come without content was seen: length, refusal
+}
+
+func (s *Server) newConversion(x *exchange, r *route, client dialect.ClientCodec) *conversion {
+	x.out.elements = 0
+	return &conversion{s: s, x: x, r: r, enc: client.NewEventEncoder(x.answerOptions()), sse: sse.NewScanner(maxEvent)}
+}
+
+// take writes one event. A failure before content is returned, so that another route may answer;
+// after it the client has been told in its own protocol.
+func (c *conversion) take(e *llm.Event) error {
+	if e.Kind == llm.EventError {
+		f := fault.As(e.Err)
+		if !c.x.out.contentSent() {
+			return f.At(fault.Sent)
+		}
+		return f.At(fault.Partial)
+	}
+	if e.Kind == llm.EventStop && e.Stop.Reason != llm.StopEnd && e.Stop.Reason != llm.StopCalls {
+		c.ends = true
+	}
+	var err error
+	if c.buf, err = c.enc.Append(c.buf[:0], e); err != nil {
+		return fault.As(err).At(fault.Partial)
+	}
+	return c.write(carriesContent(e))
+}
+
+func (c *conversion) write(content bool) error {
+	out := c.buf
+	if c.x.out.array {
+		out = c.elements(out)
+	}
+	switch {
+	case c.x.out.contentSent():
+		return c.x.out.write(out)
+	case content || len(c.held)+len(out) > maxHeld:
+		c.s.begin(c.x, c.r, tunnel.Reply{Status: http.StatusOK, Header: converted(c.x.out.streamType())}, -1)
+		held := c.held
+		c.held = nil
+		return c.x.out.content(held, out)
+	default:
+		c.held = append(c.held, out...)
+		return nil
+	}
+}
+
+// elements turns server-sent events into elements of the JSON array that Gemini clients without
+// alt=sse read.
+func (c *conversion) elements(frames []byte) []byte {
+	var out []byte
+	c.sse.Feed(frames)
+	for ev, ok := c.sse.Next(); ok; ev, ok = c.sse.Next() {
+		if len(ev.Data) == 0 {
+			continue
+		}
+		sep := byte(',')
+		if c.x.out.elements == 0 {
+			sep = '['
+		}
+		c.x.out.elements++
+		out = append(append(out, sep), ev.Data...)
+	}
+	return out
+}
+
+func (c *conversion) flush() {
+	if c.x.out.contentSent() {
+		c.x.out.flush()
+	}
+}
+
+// end closes the stream regularly.
+func (c *conversion) end() error {
+	var err error
+	if c.buf, err = c.enc.Close(c.buf[:0]); err != nil {
+		return fault.As(err).At(fault.Partial)
+	}
+	if !c.x.out.contentSent() && !c.ends {
+		return fault.New(fault.UpstreamProtocol, "the provider's stream held no content").At(fault.Sent)
+	}
+	if err := c.write(true); err != nil {
+		return err
+	}
+	if c.x.out.array {
+		if err := c.x.out.write([]byte("]")); err != nil {
+			return err
+		}
+	}
+	c.x.losses = append(c.x.losses, c.enc.Losses()...)
+	c.x.out.flush()
+	return nil
+}
+
+// carriesContent tells events after which a replay would repeat something.
+func carriesContent(e *llm.Event) bool {
+	switch e.Kind {
+	case llm.EventDelta:
+		return true
+	case llm.EventPartStart:
+		return e.Part != nil && !e.Part.Kind.Streams() || e.Part != nil && e.Part.Kind == llm.PartCall
+	}
+	return false
+}
+
+func converted(contentType string) []tunnel.Field {
+	return []tunnel.Field{{Name: "Content-Type", Value: contentType}}
+}
+
+// convertedRequest changes a tunnel request to that of a converted body: nothing of the client's own protocol
+// travels but what names the client.
+func (s *Server) convertedRequest(x *exchange, r *route, req *tunnel.Request, header http.Header) {
+	req.Method = http.MethodPost
+	req.RawQuery = ""
+	if r.dialect == llm.Gemini {
+		req.Path = registry.Backend(r.dialect).Path(x.op.op, "v1beta", r.target.Model, x.head.Stream)
+		if x.head.Stream {
+			req.RawQuery = "alt=sse"
+		}
+	}
+	accept := "application/json"
+	if x.head.Stream {
+		accept = "text/event-stream"
+	}
+	req.Header = []tunnel.Field{{Name: "Content-Type", Value: "application/json"}, {Name: "Accept", Value: accept}}
+	if ua := x.r.Header.Get("User-Agent"); ua != "" {
+		req.Header = append(req.Header, tunnel.Field{Name: "User-Agent", Value: ua})
+	}
+	for name, values := range header {
+		for _, v := range values {
+			req.Header = append(req.Header, tunnel.Field{Name: name, Value: v})
+		}
+	}
+}
