@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,8 @@ type conn struct {
 	idle []*clientLane
 	busy map[*Stream]struct{} // exchanges whose body is still being written in several pieces
 
-	watch watch
+	watch  watch
+	recent recentRTT // under the peer's mu
 }
 
 // clientLane is a QUIC stream that carries one exchange after another, on the edge's side.
@@ -123,6 +125,28 @@ func (c *conn) suspect() {
 func (c *conn) close(code quic.ApplicationErrorCode, why string) {
 	c.dead.Store(true)
 	_ = c.q.CloseWithError(code, why) // waits for the connection's own goroutines; nothing to be done about an error
+}
+
+// recentRTT holds the latest round trips of a connection. The smallest is the path's: an acknowledgement
+// may be held back for 25 ms, and where that is much against the round trip itself QUIC's estimate keeps it.
+type recentRTT struct {
+	samples [8]time.Duration
+	n       int
+}
+
+func (r *recentRTT) add(d time.Duration) {
+	if d > 0 {
+		r.samples[r.n%len(r.samples)] = d
+		r.n++
+	}
+}
+
+// min is the smallest of the latest round trips; 0 = none yet.
+func (r *recentRTT) min() time.Duration {
+	if r.n == 0 {
+		return 0
+	}
+	return slices.Min(r.samples[:min(r.n, len(r.samples))])
 }
 
 // watch is the liveness state of a connection; only the pool's monitor touches it.

@@ -125,6 +125,9 @@ func (ps *peerState) check(now time.Time, c *conn) (busy bool) {
 	busy = c.live.Load() > 0
 	st := c.q.ConnectionStats()
 	cfg := &ps.p.cfg
+	if st.PacketsReceived != c.watch.packets {
+		c.recent.add(st.LatestRTT)
+	}
 	switch c.watch.look(now, st.PacketsReceived, busy, st.SmoothedRTT, st.MeanDeviation, cfg.SuspectAfter, cfg.DeadAfter) {
 	case healthy:
 		if c.watch.pinged.IsZero() && c.silent.CompareAndSwap(true, false) {

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ type PeerStats struct {
 	Connections int
 	Usable      int // connections that new requests may take
 	Inflight    int64
-	RTT         time.Duration // smoothed; 0 = unknown
+	RTT         time.Duration // smallest of the latest few; 0 = unknown
 	Jitter      time.Duration // mean deviation of the RTT
 	PacketsSent uint64
 	PacketsLost uint64
@@ -259,7 +260,7 @@ func (p *Pool) Warm(targets []Target) {
 	p.kickMonitor()
 }
 
-// RTT gives the smoothed round trip to an exit, when it is connected.
+// RTT gives the smallest of the latest round trips to an exit, when it is connected.
 func (p *Pool) RTT(node identity.NodeID) (time.Duration, bool) {
 	p.mu.RLock()
 	ps := p.peers[node]
@@ -318,7 +319,7 @@ func (ps *peerState) stats() PeerStats {
 		if c.usable() {
 			st.Usable++
 			if st.RTT == 0 {
-				st.RTT, st.Jitter = cs.SmoothedRTT, cs.MeanDeviation
+				st.RTT, st.Jitter = cmp.Or(c.recent.min(), cs.MinRTT), cs.MeanDeviation
 			}
 		}
 	}
