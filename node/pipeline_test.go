@@ -156,6 +156,12 @@ type outcomes struct {
 	list []edge.Outcome
 }
 
+func (o *outcomes) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.list)
+}
+
 func (o *outcomes) Record(x *edge.Outcome) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -185,6 +191,7 @@ func (r *rig) post(path, body string, header ...string) answer {
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
+	before := r.outcomes.count()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
@@ -193,6 +200,9 @@ func (r *rig) post(path, body string, header ...string) answer {
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	for until := time.Now().Add(10 * time.Second); r.outcomes.count() == before && time.Now().Before(until); {
+		time.Sleep(time.Millisecond) // a client has its answer before the edge has its records
 	}
 	return answer{resp.StatusCode, resp.Header, string(b)}
 }

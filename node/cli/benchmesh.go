@@ -67,7 +67,7 @@ func (b *benchmarked) targets() []bench.Target {
 
 // The bars of issue 2 for memory, in the units of bench.Process.
 const (
-	maxNodeMB, maxDevMB, maxStreamKB = 40, 120, 65
+	maxNodeMB, maxDevMB, maxStreamKB = 40, 120, 65 // the last at each end: a node that is both holds both
 )
 
 // benchDocument has everything on that a request meets: a key, limits, a rule, a provider with a place.
@@ -138,7 +138,7 @@ func (b *benchmarked) start(class string, roleSets ...[]string) func(context.Con
 			p.Addr, ops, _ = strings.Cut(p.Addr, " ")
 			fmt.Fprintf(b.say, "process %d: %s; profiles at http://%s/debug/pprof/\n", p.PID, strings.Join(roles, "+"), ops)
 			procs = append(procs, p)
-			run.Processes = append(run.Processes, bench.Process{PID: p.PID, Name: strings.Join(roles, "+"), MaxIdleMB: maxNodeMB, MaxHeldKB: maxStreamKB})
+			run.Processes = append(run.Processes, bench.Process{PID: p.PID, Name: strings.Join(roles, "+"), MaxIdleMB: maxNodeMB, MaxHeldKB: maxStreamKB * float64(len(roles))})
 		}
 		run.Target = load.Target{URL: "http://" + procs[len(procs)-1].Addr, Key: benchSecret, Model: "bench"}
 		if err := answers(ctx, run.Target); err != nil {

@@ -71,11 +71,18 @@ func streamed(reply tunnel.Reply, d llm.Dialect) bool {
 // the provider's headers except what is ours to say. length is the body's, or -1.
 func (s *Server) begin(x *exchange, r *route, reply tunnel.Reply, length int) {
 	x.out.begin(reply.Status, func(h http.Header) {
-		for _, f := range reply.Header {
+		values := make([]string, len(reply.Header)) // one piece of memory for all fields that come once
+		for i, f := range reply.Header {
 			name := http.CanonicalHeaderKey(f.Name)
-			if !ours(name) {
-				h.Add(name, f.Value)
+			if ours(name) {
+				continue
 			}
+			if have, ok := h[name]; ok {
+				h[name] = append(have, f.Value)
+				continue
+			}
+			values[i] = f.Value
+			h[name] = values[i : i+1 : i+1]
 		}
 		h.Set("X-Causeway-Route", "edge="+string(s.cfg.Region)+";exit="+string(r.exit.Region.ID)+";provider="+r.target.Provider.ID+";model="+r.target.Model)
 		h.Set("X-Causeway-Cache", "bypass")

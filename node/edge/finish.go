@@ -13,7 +13,9 @@ import (
 )
 
 // finish runs once for every request: it tells the client of a fault, settles what was reserved, and
-// makes the one Outcome from which metrics, the log line, the audit outcome and the samples come.
+// makes the one Outcome from which metrics, the log line, the audit outcome and the samples come. A
+// whole answer leaves in between: its client need not wait for our records, and finds what it held
+// given back when it asks again.
 func (s *Server) finish(x *exchange, err error) {
 	x.out.stop()
 	o := &x.outcome
@@ -25,6 +27,9 @@ func (s *Server) finish(x *exchange, err error) {
 	now := time.Now()
 	o.Total = now.Sub(x.start)
 	s.settle(x, now)
+	if o.Served != nil && !x.out.abort {
+		x.out.flush()
+	}
 	if x.recorded {
 		if err := s.cfg.Audit.Outcome(x.ref, s.auditOutcome(x)); err != nil {
 			s.cfg.Log.Error().Err(err).Str("request_id", x.idText).Msg("audit outcome not written; the intent stays open")

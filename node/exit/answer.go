@@ -50,6 +50,7 @@ type Answer struct {
 	first  time.Duration
 
 	done    bool
+	account bool // finished and not yet reported
 	trailer tunnel.Trailer
 }
 
@@ -187,15 +188,28 @@ func (a *Answer) finish(err error) {
 			Input: usage.Input, Cached: usage.Cached, CacheWrite: usage.CacheWrite, CacheWrite1h: usage.CacheWrite1h,
 			Output: usage.Output, Reasoning: usage.Reasoning,
 		}
-		a.acct.secrets.Settle(time.Now(), t.Secret, usage.Input+usage.Output)
+	}
+	a.account = true
+}
+
+// report charges the credential and takes the call as a sample of its provider. It runs when the
+// answer has gone on its way: nobody waits for it.
+func (a *Answer) report() {
+	t, now := &a.trailer, time.Now()
+	if t.HasUsage {
+		a.acct.secrets.Settle(now, t.Secret, t.Usage.Input+t.Usage.Output)
 	}
 	if t.Fault == nil || t.Fault.Kind != fault.Canceled {
-		a.exit.cfg.Observe(time.Now(), Sample{Provider: a.acct.spec.ID, FirstByte: a.first, Connect: t.Connect, Fault: t.Fault})
+		a.exit.cfg.Observe(now, Sample{Provider: a.acct.spec.ID, FirstByte: a.first, Connect: t.Connect, Fault: t.Fault})
 	}
 }
 
 // Close ends the call. Before the end of the answer it cancels it at the provider.
 func (a *Answer) Close() {
+	if a.account {
+		a.account = false
+		a.report()
+	}
 	a.resp.Body.Close()
 	if a.cancel != nil {
 		a.cancel()
