@@ -26,7 +26,7 @@ func (e *encoder) config() {
 		e.IntMember("maxOutputTokens", n.V)
 	}
 	e.sampling()
-	if len(s.Stop) > maxStops {
+	if len(s.Stop) > maxStops && !e.home {
 		e.l.Field(llm.FieldStop, llm.LostRange)
 	}
 	if len(s.Stop) > 0 {

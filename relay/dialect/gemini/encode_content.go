@@ -404,7 +404,7 @@ func (e *encoder) media(c *content, p *llm.Part) {
 	case uri != "" && !e.home && !e.o.Quirks.RemoteMedia && !strings.HasPrefix(uri, "gs://") && !youtube(uri) && !vendorFile(uri):
 		e.l.Part(p, "", llm.LostNoEquivalent)
 		return
-	case uri == "" && m.Text == "" && mime == "":
+	case uri == "" && m.Text == "" && mime == "" && !e.home:
 		e.l.Part(p, "", llm.LostUnknown) // the vendor must be told the type
 		return
 	}
@@ -426,7 +426,9 @@ func (e *encoder) media(c *content, p *llm.Part) {
 	default:
 		e.Name("inlineData")
 		e.Open('{')
-		e.StrMember("mimeType", mime)
+		if mime != "" {
+			e.StrMember("mimeType", mime)
+		}
 		e.Name("data")
 		e.Data("", m.Data)
 	}
