@@ -18,8 +18,10 @@ func TestPeek(t *testing.T) {
 		why, body string
 		want      dialect.Head
 	}{
-		{"messages", `{"model":"claude-sonnet-4-5","max_tokens":1024,"stream":true,"messages":[],"metadata":{"user_id":"u"}}`,
-			dialect.Head{Model: "claude-sonnet-4-5", MaxOutput: 1024, Stream: true, User: "u", Choices: 1}},
+		{
+			"messages", `{"model":"claude-sonnet-4-5","max_tokens":1024,"stream":true,"messages":[],"metadata":{"user_id":"u"}}`,
+			dialect.Head{Model: "claude-sonnet-4-5", MaxOutput: 1024, Stream: true, User: "u", Choices: 1},
+		},
 		{"max_tokens 0 warms the cache", `{"model":"m","max_tokens":0}`, dialect.Head{Model: "m", Choices: 1}},
 		{"no max_tokens: count_tokens has none, and messages are the provider's to refuse", `{"model":"m"}`, dialect.Head{Model: "m", Choices: 1}},
 		{"metadata null", `{"model":"m","metadata":null}`, dialect.Head{Model: "m", Choices: 1}},
@@ -97,8 +99,11 @@ func TestTapUsage(t *testing.T) {
 	}{
 		{"cut off after the start", nil, base},
 		{"only output", []string{`{"usage":{"output_tokens":42}}`}, llm.Usage{Input: 147, Cached: 100, CacheWrite: 30, CacheWrite1h: 20, Output: 42}},
-		{"input grew by a web search", []string{`{"usage":{"input_tokens":1000,"output_tokens":42,"output_tokens_details":{"thinking_tokens":7}}}`},
-			llm.Usage{Input: 1130, Cached: 100, CacheWrite: 30, CacheWrite1h: 20, Output: 42, Reasoning: 7}},
+		{
+			"input grew by a web search",
+			[]string{`{"usage":{"input_tokens":1000,"output_tokens":42,"output_tokens_details":{"thinking_tokens":7}}}`},
+			llm.Usage{Input: 1130, Cached: 100, CacheWrite: 30, CacheWrite1h: 20, Output: 42, Reasoning: 7},
+		},
 		{"cumulative, the last wins", []string{`{"usage":{"output_tokens":10}}`, `{"usage":{"output_tokens":12}}`}, llm.Usage{Input: 147, Cached: 100, CacheWrite: 30, CacheWrite1h: 20, Output: 12}},
 		{"nulls state nothing", []string{`{"usage":{"input_tokens":null,"output_tokens":2}}`}, llm.Usage{Input: 147, Cached: 100, CacheWrite: 30, CacheWrite1h: 20, Output: 2}},
 	}

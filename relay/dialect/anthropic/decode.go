@@ -223,8 +223,10 @@ func (d *requestDecoder) tools(v []byte) error {
 			return err
 		case kind != "" && kind != "custom":
 			// The vendor runs it, or defines its schema: only the vendor knows it.
-			t = llm.Tool{Kind: llm.ToolHosted, Name: t.Name, Cache: t.Cache, At: at,
-				Opaque: &llm.Opaque{Origin: llm.AnthropicMessages, Type: kind, JSON: llm.Raw(v)}}
+			t = llm.Tool{
+				Kind: llm.ToolHosted, Name: t.Name, Cache: t.Cache, At: at,
+				Opaque: &llm.Opaque{Origin: llm.AnthropicMessages, Type: kind, JSON: llm.Raw(v)},
+			}
 		case t.Name == "":
 			return malformed(at+"/name", "Field required")
 		case t.Schema == nil:

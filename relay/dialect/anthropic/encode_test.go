@@ -119,7 +119,8 @@ func TestSettings(t *testing.T) {
 			[]string{"/max_completion_tokens out_of_range"},
 		},
 		{
-			"and the budget falls below the model's maximum", effort(llm.EffortHigh), dialect.EncodeOptions{MaxOutput: 8192, Quirks: dialect.Quirks{NoEffort: true}},
+			"and the budget falls below the model's maximum", effort(llm.EffortHigh),
+			dialect.EncodeOptions{MaxOutput: 8192, Quirks: dialect.Quirks{NoEffort: true}},
 			`{"thinking":{"type":"enabled","budget_tokens":6144},"max_tokens":8192}`, nil,
 		},
 		{"a forced tool excludes thinking", both(effort(llm.EffortHigh), forced), dialect.EncodeOptions{}, `{"thinking":{"type":"disabled"},"tool_choice":{"type":"any"},"output_config":{"effort":"high"}}`, []string{"/reasoning_effort not_in_this_use"}},
@@ -146,12 +147,14 @@ func TestSettings(t *testing.T) {
 		}, dialect.EncodeOptions{}, `{"tools":[{"name":"other","input_schema":{"type":"object"}}],"tool_choice":{"type":"any"}}`, nil},
 		{"a schema in the vendor's part", schema(closed), dialect.EncodeOptions{}, `{"output_config":{"format":{"type":"json_schema","schema":` + closed + `}}}`, nil},
 		{
-			"an open schema is closed, limits become words", schema(`{"type":"object","properties":{"a":{"type":"integer","minimum":3,"description":"n"}}}`), dialect.EncodeOptions{},
+			"an open schema is closed, limits become words", schema(`{"type":"object","properties":{"a":{"type":"integer","minimum":3,"description":"n"}}}`),
+			dialect.EncodeOptions{},
 			`{"output_config":{"format":{"type":"json_schema","schema":{"type":"object","properties":{"a":{"type":"integer","description":"n\n\n{minimum: 3}"}},"additionalProperties":false}}}}`,
 			[]string{"/response_format rewritten"},
 		},
 		{
-			"structured output through a forced tool", schema(closed), dialect.EncodeOptions{Quirks: dialect.Quirks{NoSchema: true}},
+			"structured output through a forced tool", schema(closed),
+			dialect.EncodeOptions{Quirks: dialect.Quirks{NoSchema: true}},
 			`{"tool_choice":{"type":"tool","name":"causeway_structured_output"},"-output_config":0}`, nil,
 		},
 		{
@@ -160,7 +163,8 @@ func TestSettings(t *testing.T) {
 			`{"tool_choice":{"type":"any"}}`, nil,
 		},
 		{
-			"JSON mode is an instruction", func(r *llm.Request) { r.Format.Kind = llm.FormatJSON }, dialect.EncodeOptions{},
+			"JSON mode is an instruction", func(r *llm.Request) { r.Format.Kind = llm.FormatJSON },
+			dialect.EncodeOptions{},
 			`{"system":[{"type":"text","text":"Answer with one valid JSON object and nothing else: no explanation, no Markdown fence."}]}`,
 			[]string{"/response_format rewritten"},
 		},
@@ -226,7 +230,8 @@ func TestRefusals(t *testing.T) {
 			say(llm.RoleUser, text("x")), say(llm.RoleAssistant, callPart("c", "get_weather", "{}")), say(llm.RoleUser, text("y")),
 		}, dialect.EncodeOptions{}, "messages/1/content/0: not_in_this_use"},
 		{
-			"a prefill where the model takes none", nil, []llm.Message{say(llm.RoleUser, text("x")), say(llm.RoleAssistant, text("y"))},
+			"a prefill where the model takes none", nil,
+			[]llm.Message{say(llm.RoleUser, text("x")), say(llm.RoleAssistant, text("y"))},
 			dialect.EncodeOptions{Quirks: dialect.Quirks{NoPrefill: true}},
 			"messages/1: model_refuses",
 		},

@@ -237,8 +237,10 @@ func nested(v []byte, at string) ([]llm.Part, error) {
 }
 
 func opaque(b *block, at string) llm.Part {
-	return llm.Part{Kind: llm.PartOpaque, At: at,
-		Opaque: &llm.Opaque{Origin: llm.AnthropicMessages, Type: b.kind, JSON: llm.Raw(b.raw)}}
+	return llm.Part{
+		Kind: llm.PartOpaque, At: at,
+		Opaque: &llm.Opaque{Origin: llm.AnthropicMessages, Type: b.kind, JSON: llm.Raw(b.raw)},
+	}
 }
 
 // contentParts reads text, media and what only the vendor knows. The latter stands in assistant turns

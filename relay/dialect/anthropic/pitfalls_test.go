@@ -82,7 +82,7 @@ func partStart(i int, p llm.Part) llm.Event {
 }
 
 func grow(i int, s string) llm.Event { return llm.Event{Kind: llm.EventDelta, Index: i, Text: s} }
-func partEnd(i int) llm.Event         { return llm.Event{Kind: llm.EventPartEnd, Index: i} }
+func partEnd(i int) llm.Event        { return llm.Event{Kind: llm.EventPartEnd, Index: i} }
 func stop(r llm.StopReason) llm.Event {
 	return llm.Event{Kind: llm.EventStop, Stop: llm.Stop{Reason: r}}
 }

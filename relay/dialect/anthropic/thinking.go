@@ -72,8 +72,12 @@ func (e *requestEncoder) dropReasoning() {
 	for _, s := range [...]struct {
 		stated bool
 		field  llm.Field
-	}{{q.Effort != llm.EffortUnset, llm.FieldEffort}, {q.Budget.Set, llm.FieldBudget},
-		{q.Mode > llm.ReasoningOn, llm.FieldReasoningMode}, {q.Show > llm.ShowNone, llm.FieldShow}} {
+	}{
+		{q.Effort != llm.EffortUnset, llm.FieldEffort},
+		{q.Budget.Set, llm.FieldBudget},
+		{q.Mode > llm.ReasoningOn, llm.FieldReasoningMode},
+		{q.Show > llm.ShowNone, llm.FieldShow},
+	} {
 		if s.stated {
 			e.l.Field(s.field, llm.LostModel)
 		}

@@ -68,9 +68,7 @@ func (b *turnBuilder) message(i int) {
 	if m.Name != "" {
 		e.l.Drop(dialect.Child(m.At, "name"), llm.LostNoEquivalent)
 	}
-	if !e.same {
-		e.l.Extra(m.Extra, m.At)
-	}
+	e.l.Extra(m.Extra, m.At) // the vendor's messages have two members
 	role := m.Role
 	switch role {
 	case llm.RoleSystem, llm.RoleDeveloper:

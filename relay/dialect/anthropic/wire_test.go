@@ -44,7 +44,7 @@ func checkWire(t testing.TB, stream []byte) {
 			}
 			started = true
 		case "content_block_start":
-			if kind != "" || ev.Index != next || ev.Block.Text != "" {
+			if kind != "" || ev.Index != next || ev.Block.Type == "text" && ev.Block.Text != "" {
 				t.Fatalf("block %d opens while %q is open, want %d", ev.Index, kind, next)
 			}
 			kind, written = ev.Block.Type, 0
