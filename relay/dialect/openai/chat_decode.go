@@ -14,8 +14,11 @@ func (Chat) DecodeRequest(op llm.Op, body []byte, h dialect.Head) (*llm.Request,
 		return nil, fault.New(fault.Unsupported, "chat completions have no operation %s that is converted", op)
 	}
 	d := chatRequest{r: &llm.Request{
-		From: llm.OpenAIChat, Op: op, Model: h.Model, Stream: h.Stream, IncludeUsage: h.Usage.Asked, N: h.Choices,
+		From: llm.OpenAIChat, Op: op, Model: h.Model, Stream: h.Stream, IncludeUsage: h.Usage.Asked,
 	}}
+	if h.Choices > 1 {
+		d.r.N = h.Choices
+	}
 	for c := dialect.Walk(body); c.Next(); {
 		if err := d.member(string(c.Name), c.Value); err != nil {
 			return nil, err

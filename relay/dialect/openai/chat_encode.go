@@ -386,7 +386,11 @@ func (e *chatEncoder) account() {
 	r, w, l := e.r, &e.w, &e.l
 	if r.User != "" {
 		id, rewritten := endUser(r.User)
-		w.StrMember("user", id)
+		name := "user" // which compatible servers know too
+		if e.own && r.Extra.Get("user") != nil {
+			name = "safety_identifier" // the client has stated both
+		}
+		w.StrMember(name, id)
 		if rewritten {
 			l.Field(llm.FieldUser, llm.LostRewritten)
 		}

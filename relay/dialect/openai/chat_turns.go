@@ -191,7 +191,9 @@ func (e *chatEncoder) image(p *llm.Part, m *llm.Media) {
 	}
 }
 
-func isHTTP(u string) bool { return strings.HasPrefix(u, "https://") || strings.HasPrefix(u, "http://") }
+func isHTTP(u string) bool {
+	return strings.HasPrefix(u, "https://") || strings.HasPrefix(u, "http://")
+}
 
 func (e *chatEncoder) link(p *llm.Part, m *llm.Media, name string) {
 	w := &e.w
@@ -442,8 +444,8 @@ func (e *chatEncoder) call(p *llm.Part) {
 }
 
 const (
-	failed   = "Error: "                        // before the text of a result that is an error
-	seeBelow = "(The result is shown below.)"   // in a result that has only media
+	failed   = "Error: "                         // before the text of a result that is an error
+	seeBelow = "(The result is shown below.)"    // in a result that has only media
 	resultOf = "Result of the call with the id " // before media of a result
 )
 

@@ -24,7 +24,9 @@ func wrong(at, want string) error {
 
 func unset(v []byte) bool { return len(v) == 0 || v[0] == 'n' }
 
-func readText(v []byte, at string) (string, error) { return dialect.Text(v, strings.TrimPrefix(at, "/")) }
+func readText(v []byte, at string) (string, error) {
+	return dialect.Text(v, strings.TrimPrefix(at, "/"))
+}
 
 // readName reads a string that must be there and say something.
 func readName(v []byte, at string) (string, error) {
