@@ -22,9 +22,7 @@ var unsupported = []struct {
 	Dialect llm.Dialect
 	Client  bool // the client half; else the provider half
 	Reason  string
-}{
-	{llm.OpenAIResponses, false, "openai-responses providers are not converted to"},
-}
+}{}
 
 // Unsupported is why requests of client cannot go to a provider that speaks provider; "" = they can.
 // The same dialect is never converted.
