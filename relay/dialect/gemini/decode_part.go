@@ -5,47 +5,48 @@ import (
 
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/llm"
-	"github.com/causeway-mesh/causeway/relay/splice"
 )
-
-var plainNames = []string{"text", "thought", "thoughtSignature"}
 
 // part reads one part of an answer. Pieces of one kind are one part, until one is signed or another
 // kind comes.
 func (d *eventDecoder) part(dst []llm.Event, c *candidate, choice int, v []byte) []llm.Event {
-	var at [3]splice.Span
-	known := 0
-	if !dialect.Find(v, plainNames, at[:]) {
+	if v[0] != '{' {
 		return d.protocol(dst, "the provider sent a part that is no object")
 	}
-	for _, s := range at {
-		if !s.Empty() {
-			known++
+	var said, thought, signature, call []byte
+	more := false
+	for m := dialect.Walk(v); m.Next(); {
+		switch string(m.Name) {
+		case "text":
+			said = m.Value
+		case "thought":
+			thought = m.Value
+		case signatureName:
+			signature = m.Value
+		case "functionCall":
+			call = m.Value
+		default:
+			more = true
 		}
 	}
 	var seal *llm.Seal
-	if sig := text(at[2].Of(v)); sig != "" {
+	if sig := text(signature); sig != "" {
 		seal = &llm.Seal{Origin: llm.Gemini, Scope: d.o.Scope, Data: []byte(sig)}
 	}
-	members := 0
-	for m := dialect.Walk(v); m.Next(); {
-		members++
-	}
-	if members > known || at[0].Empty() && seal == nil {
-		var call [1]splice.Span
-		if dialect.Find(v, []string{"functionCall"}, call[:]) && !call[0].Empty() {
-			return d.call(dst, c, choice, call[0].Of(v), seal)
-		}
+	switch {
+	case call != nil:
+		return d.call(dst, c, choice, call, seal)
+	case more || said == nil && seal == nil:
 		if c.partial != nil {
 			return d.protocol(dst, "the provider broke off a function call")
 		}
 		return d.other(dst, c, choice, v, seal)
 	}
 	kind := llm.PartText
-	if th := at[1].Of(v); len(th) > 0 && th[0] == 't' {
+	if len(thought) > 0 && thought[0] == 't' {
 		kind = llm.PartThinking
 	}
-	s := text(at[0].Of(v))
+	s := text(said)
 	if c.partial != nil && (s != "" || seal != nil) {
 		return d.protocol(dst, "the provider broke off a function call")
 	}

@@ -155,7 +155,7 @@ const finish = `{"candidates":[{"finishReason":"STOP","index":0}],"usageMetadata
 
 func collect(t *testing.T, fs ...string) *llm.Response {
 	t.Helper()
-	r, err := llm.Collect(convtest.EverySplit(t, gemini.Backend{}, frames(fs...)))
+	r, err := llm.Collect(everySplit(t, frames(fs...)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func TestBrokenStreams(t *testing.T) {
 		{"too many candidates", []string{`{"candidates":[{"finishReason":"STOP","index":4000000000}]}`}, fault.UpstreamProtocol},
 	}
 	for _, tt := range tests {
-		events := convtest.EverySplit(t, gemini.Backend{}, frames(tt.fs...))
+		events := everySplit(t, frames(tt.fs...))
 		last := events[len(events)-1]
 		if last.Kind != llm.EventError || fault.As(last.Err).Kind != tt.kind || fault.As(last.Err).Phase == fault.NotSent {
 			t.Errorf("%s: %v", tt.why, last.Err)

@@ -1,6 +1,7 @@
 package gemini
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/causeway-mesh/causeway/relay/dialect"
@@ -13,6 +14,7 @@ type encoder struct {
 	dialect.Writer
 	l    dialect.Losses
 	r    *llm.Request
+	ms   []llm.Message
 	o    dialect.EncodeOptions
 	home bool // the client speaks this dialect too: its own members go back
 }
@@ -26,6 +28,7 @@ func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.E
 		Writer: dialect.NewBodyWriter(4 << 10), r: r, o: o, home: r.From == llm.Gemini,
 		l: dialect.Losses{From: r.From, To: llm.Gemini},
 	}
+	e.ms = e.question()
 	if r.Op == llm.OpCountTokens {
 		// The plain form has no place for tools and system text.
 		e.Open('{')
@@ -44,6 +47,18 @@ func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.E
 		return dialect.Encoded{}, err
 	}
 	return dialect.Encoded{Body: e.Body(), Losses: e.l.List}, nil
+}
+
+// question gives the messages, of which one at least must be a turn: of system text alone, which other
+// vendors answer, the last message becomes the question.
+func (e *encoder) question() []llm.Message {
+	ms := e.r.Messages
+	if n := len(ms); n > 0 && llm.LeadingSystem(ms) == n && !e.home {
+		ms = slices.Clone(ms)
+		ms[n-1].Role = llm.RoleUser
+		e.l.Drop(ms[n-1].At, llm.LostRewritten)
+	}
+	return ms
 }
 
 func (e *encoder) request() {

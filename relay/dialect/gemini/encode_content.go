@@ -16,7 +16,7 @@ const noSignature = "skip_thought_signature_validator"
 
 // system writes all system text, in order, as one instruction: the vendor has no other place.
 func (e *encoder) system() {
-	ms := e.r.Messages
+	ms := e.ms
 	lead := llm.LeadingSystem(ms)
 	open := false
 	for i := range ms {
@@ -104,7 +104,7 @@ func (e *encoder) inside(p *llm.Part, prefix string) {
 // contents writes the turns: one content for each run of messages of one side. In a user content the
 // results come first, in the order of the calls, because without ids the vendor pairs them by order.
 func (e *encoder) contents() {
-	ms := e.r.Messages
+	ms := e.ms
 	e.Name("contents")
 	e.Open('[')
 	var calls []string // ids of the model content before

@@ -37,7 +37,9 @@ func encode(t *testing.T, r *llm.Request, o dialect.EncodeOptions) (body string,
 	return strings.Replace(string(v), `,"generationConfig":{}`, "", 1), losses, nil
 }
 
-func user(parts ...llm.Part) llm.Message { return llm.Message{Role: llm.RoleUser, At: "/u", Parts: parts} }
+func user(parts ...llm.Part) llm.Message {
+	return llm.Message{Role: llm.RoleUser, At: "/u", Parts: parts}
+}
 
 func said(s string) llm.Part { return llm.Part{Kind: llm.PartText, Text: s, At: "/t"} }
 
@@ -88,6 +90,8 @@ func TestEncodeContents(t *testing.T) {
 			`{"contents":[{"role":"model","parts":[{"functionCall":{"id":"a","name":"f","args":{"input":"{\"broken"}},` + dummy + `}]}]}`, []string{"/c/arguments rewritten"}},
 		{"late system text joins the rest, and that is told", []llm.Message{{Role: llm.RoleSystem, Parts: []llm.Part{said("one")}}, user(said("a")), {Role: llm.RoleDeveloper, At: "/d", Parts: []llm.Part{said("two")}}, user(said("b"))}, dialect.Quirks{},
 			`{"systemInstruction":{"parts":[{"text":"one"},{"text":"two"}]},"contents":[{"role":"user","parts":[{"text":"a"},{"text":"b"}]}]}`, []string{"/d rewritten"}},
+		{"system text alone: the last is the question", []llm.Message{{Role: llm.RoleSystem, Parts: []llm.Part{said("one")}}, {Role: llm.RoleSystem, At: "/d", Parts: []llm.Part{said("two")}}}, dialect.Quirks{},
+			`{"systemInstruction":{"parts":[{"text":"one"}]},"contents":[{"role":"user","parts":[{"text":"two"}]}]}`, []string{"/d rewritten"}},
 		{"a refusal is text", []llm.Message{model(llm.Part{Kind: llm.PartRefusal, Text: "no", At: "/x"})}, dialect.Quirks{},
 			`{"contents":[{"role":"model","parts":[{"text":"no"}]}]}`, []string{"/x rewritten"}},
 		{"unsigned thinking is a thought, foreign thinking nothing", []llm.Message{model(
