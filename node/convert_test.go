@@ -8,6 +8,7 @@ import (
 	"github.com/causeway-mesh/causeway/coordinator/api"
 	"github.com/causeway-mesh/causeway/coordinator/state"
 	"github.com/causeway-mesh/causeway/node/edge"
+	"github.com/causeway-mesh/causeway/relay/dialect/carrier"
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
 	"github.com/causeway-mesh/causeway/relay/llm"
 )
@@ -171,5 +172,29 @@ func TestRefusedConversionTriesOtherRoutes(t *testing.T) {
 	a := r.post("/v1/chat/completions", `{"model":"m","n":3,"messages":[{"role":"user","content":"hi"}]}`)
 	if a.status != 400 || !strings.Contains(a.body, `"n"`) || len(r.last().Attempts) != 0 {
 		t.Errorf("n=3: %d %s after %d attempts", a.status, a.body, len(r.last().Attempts))
+	}
+}
+
+// A history that another vendor's model answered does not pass unread to the client's own vendor,
+// which would refuse signatures that are not its own; one without passes byte for byte.
+func TestForeignHistoryIsNotPassedUnread(t *testing.T) {
+	r := newRig(t, only(llm.AnthropicMessages))
+	foreign := carrier.Encode(carrier.Own, &llm.Seal{Origin: llm.Gemini, Data: []byte("c2lnbmF0dXJl")})
+	history := func(signature string) string {
+		return `{"model":"gpt-4o","max_tokens":50,"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[` +
+			`{"type":"thinking","thinking":"so","signature":"` + signature + `"},{"type":"text","text":"hello"}]},{"role":"user","content":"more"}]}`
+	}
+	r.view.Index++
+	r.view.Models[0].Aliases = []string{"gpt-4o"}
+	r.apply()
+	if a := r.post("/v1/messages", history(foreign), "anthropic-version", "2023-06-01"); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if sent := r.sent.Load().(string); strings.Contains(sent, foreign) {
+		t.Errorf("the foreign signature left: %s", sent)
+	}
+	own := history("RXFRQkNrZ0lC")
+	if a := r.post("/v1/messages", own, "anthropic-version", "2023-06-01"); a.status != 200 || r.sent.Load().(string) != own {
+		t.Errorf("%d, sent %s", a.status, r.sent.Load())
 	}
 }

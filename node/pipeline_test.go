@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +42,7 @@ type rig struct {
 	outcomes *outcomes
 	places   map[netip.Addr]geo.Country
 	broken   map[string]bool // exits that cannot be reached
+	sent     atomic.Value    // the last body that a provider got
 }
 
 const rigKey = "cw_test_0123456789abcdef0123456789"
@@ -53,7 +56,16 @@ func hashed(pepper []byte, secret string) []byte {
 func newRig(t *testing.T, change func(v *api.NodeView)) *rig {
 	t.Helper()
 	r := &rig{t: t, exits: map[string]*exit.Exit{}, audit: &memoryAudit{}, outcomes: &outcomes{}, places: map[netip.Addr]geo.Country{}, broken: map[string]bool{}}
-	r.upstream = httptest.NewServer(fake.New(fake.Options{Country: "US", Log: zerolog.Nop()}))
+	vendor := fake.New(fake.Options{Country: "US", Log: zerolog.Nop()})
+	r.upstream = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, err := io.ReadAll(q.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.sent.Store(string(body))
+		q.Body = io.NopCloser(bytes.NewReader(body))
+		vendor.ServeHTTP(w, q)
+	}))
 	t.Cleanup(r.upstream.Close)
 	pepper := []byte("pepper")
 	secrets := []state.Secret{{ID: "a", Value: "provider-secret-a", Weight: 1}}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/causeway-mesh/causeway/mesh/tunnel"
 	"github.com/causeway-mesh/causeway/relay/dialect"
+	"github.com/causeway-mesh/causeway/relay/dialect/carrier"
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
@@ -20,7 +21,10 @@ const maxConverted = 64 << 20
 // request converted to the provider's dialect. An error means that this route cannot carry the
 // request; another may.
 func (s *Server) prepare(x *exchange, r *route) (Body, http.Header, error) {
-	if !r.convert {
+	// A history with our carriers in it was answered elsewhere: passed on unread, the client's own
+	// vendor would refuse signatures that are not its own.
+	foreign := x.op.op == llm.OpGenerate && carrier.Within(x.body)
+	if !r.convert && !foreign {
 		x.losses = nil
 		return Body{Bytes: x.body, Memory: x.memory, Edits: registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model)}, nil, nil
 	}

@@ -141,6 +141,10 @@ func Decode(text []byte) (c Carried, ok bool) {
 // Looks reports whether text begins like a carrier, whole or damaged, of this or a later version.
 func Looks(text []byte) bool { return bytes.HasPrefix(text, []byte(prefix[:6])) }
 
+// Within reports whether a request body holds a carrier: its history was answered by a provider of
+// another dialect, so it may not pass to the client's own unread.
+func Within(body []byte) bool { return bytes.Contains(body, []byte(prefix[:6])) }
+
 // SealOf reads a field in which a client of dialect own echoes seals: a carrier's seal, or the text
 // itself as own's. nil = empty, a damaged carrier, or a carrier of something else.
 func SealOf(own llm.Dialect, text []byte) (*llm.Seal, Use) {
