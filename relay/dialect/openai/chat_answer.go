@@ -91,7 +91,7 @@ func (r *chatReply) lost(p *llm.Part, choice, index int) {
 	r.l.Drop(answerPath(r.l.From, choice, index), reason)
 }
 
-// writeUsage writes chat's usage object.
+// writeChatUsage writes chat's usage object.
 func writeChatUsage(w *dialect.Writer, u llm.Usage) {
 	n := llm.Inclusive.Counts(u)
 	w.Open('{')

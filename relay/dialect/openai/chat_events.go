@@ -272,7 +272,7 @@ func (d *chatEvents) delta(dst []llm.Event, i int, v []byte) []llm.Event {
 	if m.thinking != nil || len(m.details) > 2 {
 		dst = d.thinking(dst, i, &m)
 	}
-	if len(m.content) > 2 && !d.ended {
+	if len(m.content) > 2 {
 		dst = d.text(dst, i, m.content)
 	}
 	if isFilledText(m.refusal) {
@@ -314,6 +314,9 @@ func (c *chatChoice) keep(x llm.Member) {
 
 // say adds to the open part of a kind, or opens one.
 func (d *chatEvents) say(dst []llm.Event, i int, kind llm.PartKind, text string) []llm.Event {
+	if d.ended {
+		return dst
+	}
 	c := &d.choices[i]
 	if !c.open || c.kind != kind {
 		dst = d.close(dst, i)
@@ -452,6 +455,9 @@ func (d *chatEvents) opaque(dst []llm.Event, i int, kind string, v []byte) []llm
 
 // put adds a part that comes whole.
 func (d *chatEvents) put(dst []llm.Event, i int, p *llm.Part) []llm.Event {
+	if d.ended {
+		return dst
+	}
 	dst = d.close(dst, i)
 	c := &d.choices[i]
 	d.content = true
@@ -531,6 +537,9 @@ func (d *chatEvents) protocol(dst []llm.Event, why string) []llm.Event {
 }
 
 func (d *chatEvents) fail(dst []llm.Event, f *fault.Error) []llm.Event {
+	if d.ended {
+		return dst
+	}
 	d.ended = true
 	if d.content {
 		f.Phase = fault.Partial

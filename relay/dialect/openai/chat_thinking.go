@@ -111,7 +111,7 @@ func writeDetail(w *dialect.Writer, index int, text []byte, s *llm.Seal, redacte
 	w.Close('}')
 }
 
-// plain reports a seal that the client's own members say already: reasoning_content, without an
+// plainSeal reports a seal that the client's own members say already: reasoning_content, without an
 // account that must be remembered.
 func plainSeal(s *llm.Seal) bool {
 	return s.Origin == llm.OpenAIChat && s.Scope == "" && thinkingMember(s.Data) != ""

@@ -50,7 +50,7 @@ func (e *chatEncoder) systemRole(r llm.Role) string {
 	return r.String()
 }
 
-// open begins a message; what is common to all roles comes first.
+// open begins a message: what is common to all roles comes first.
 func (e *chatEncoder) open(role string, m *llm.Message) {
 	e.w.Open('{')
 	e.w.StrMember("role", role)
