@@ -34,6 +34,7 @@ lint: ## go vet, gofumpt, staticcheck
 	$(GO) vet ./...
 	@out=$$($(TOOLS) gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofumpt-formatted:"; echo "$$out"; exit 1; }
 	$(TOOLS) staticcheck ./...
+	cd bench/clients && $(GO) vet ./...
 
 .PHONY: fuzz
 FUZZTIME ?= 10s
@@ -45,7 +46,7 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 
 .PHONY: golden
 golden: ## rewrite the golden files from what the code does now; read the diff
-	$(GO) test ./relay/... ./coordinator/manifest/... -update
+	$(GO) test ./relay/dialect/registry ./coordinator/manifest ./node/cli ./node/obs -update
 
 .PHONY: bench
 bench: build ## interleaved comparison with the bare proxies, printed as ratios
