@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// crashChild appends batches for ever and prints each acknowledged index.
+// crashChild appends batches and truncates at both ends for ever; it prints each acknowledged index.
 func crashChild(dir string) error {
 	s, err := Open(dir, Options{SegmentSize: 256 << 10, FreeSpaceGuard: noGuard})
 	if err != nil {
@@ -58,6 +58,16 @@ func crashChild(dir string) error {
 			if err := s.DeleteRange(1, last-300); err != nil {
 				return err
 			}
+		}
+		if n == 11 || n == 16 {
+			// The new end is said first: killed before the cut, the log is merely longer.
+			if _, err := fmt.Println(last - 3); err != nil {
+				return err
+			}
+			if err := s.DeleteRange(last-2, last); err != nil {
+				return err
+			}
+			last -= 3
 		}
 	}
 }
