@@ -296,7 +296,8 @@ func TestCheckPairsResults(t *testing.T) {
 	chat := func(calls, results []llm.Part) *llm.Request {
 		return &llm.Request{Messages: []llm.Message{
 			{Role: llm.RoleUser, Parts: []llm.Part{{Kind: llm.PartText, Text: "x"}}},
-			{Role: llm.RoleAssistant, Parts: calls}, {Role: llm.RoleTool, Parts: results},
+			{Role: llm.RoleAssistant, Parts: calls},
+			{Role: llm.RoleTool, Parts: results},
 		}}
 	}
 	ps := func(p ...llm.Part) []llm.Part { return p }

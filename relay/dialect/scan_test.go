@@ -229,9 +229,19 @@ func TestWholeNumbers(t *testing.T) {
 		want int64
 		ok   bool
 	}{
-		{"", 0, true}, {"null", 0, true}, {"0", 0, true}, {"4096", 4096, true}, {"1e3", 1000, true}, {"100.0", 100, true},
-		{"1.5", 0, false}, {"-1", 0, false}, {`"5"`, 0, false}, {"true", 0, false}, {"[]", 0, false},
-		{"9007199254740993000000", 0, false}, {"1e400", 0, false},
+		{"", 0, true},
+		{"null", 0, true},
+		{"0", 0, true},
+		{"4096", 4096, true},
+		{"1e3", 1000, true},
+		{"100.0", 100, true},
+		{"1.5", 0, false},
+		{"-1", 0, false},
+		{`"5"`, 0, false},
+		{"true", 0, false},
+		{"[]", 0, false},
+		{"9007199254740993000000", 0, false},
+		{"1e400", 0, false},
 	}
 	for _, tt := range tests {
 		got, err := dialect.Whole([]byte(tt.in), "max_tokens", 0)

@@ -190,8 +190,15 @@ func TestSequencerHoldsNothingOfTheLivePart(t *testing.T) {
 		in   llm.Event
 		want int
 	}{
-		{start(), 1}, {open(0, callA), 1}, {open(1, callB), 0}, {delta(1, "x"), 0}, {delta(0, "y"), 1}, {shut(0), 3},
-		{delta(1, "z"), 1}, {shut(1), 1}, {stop(llm.StopCalls), 1},
+		{start(), 1},
+		{open(0, callA), 1},
+		{open(1, callB), 0},
+		{delta(1, "x"), 0},
+		{delta(0, "y"), 1},
+		{shut(0), 3},
+		{delta(1, "z"), 1},
+		{shut(1), 1},
+		{stop(llm.StopCalls), 1},
 	} {
 		out, err := s.Push(nil, c.in)
 		if err != nil || len(out) != c.want {

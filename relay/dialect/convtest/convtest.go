@@ -270,7 +270,7 @@ var (
 	rawJSON = cmp.FilterValues(
 		func(a, b llm.Raw) bool { return len(a) > 0 || len(b) > 0 }, // the empty ones are EquateEmpty's
 		cmp.Comparer(func(a, b llm.Raw) bool { return compact(a) == compact(b) }))
-	faults  = cmp.Comparer(func(a, b error) bool {
+	faults = cmp.Comparer(func(a, b error) bool {
 		if a == nil || b == nil {
 			return a == b
 		}

@@ -145,8 +145,10 @@ func Requests(f Features) *rapid.Generator[*llm.Request] {
 }
 
 func result(f Features, t *rapid.T, call llm.Part) llm.Part {
-	p := llm.Part{Kind: llm.PartResult, ID: call.ID, Name: call.Name, Custom: call.Custom,
-		Content: []llm.Part{{Kind: llm.PartText, Text: text().Draw(t, "result")}}}
+	p := llm.Part{
+		Kind: llm.PartResult, ID: call.ID, Name: call.Name, Custom: call.Custom,
+		Content: []llm.Part{{Kind: llm.PartText, Text: text().Draw(t, "result")}},
+	}
 	if f.ResultMedia && !call.Custom && rapid.IntRange(0, 2).Draw(t, "result image") == 0 {
 		p.Content = append(p.Content, image(Features{}, t))
 	}
@@ -158,8 +160,10 @@ func tools(f Features, t *rapid.T, r *llm.Request, called bool) {
 	if !called && rapid.Bool().Draw(t, "no tools") {
 		return
 	}
-	r.Tools = []llm.Tool{{Kind: llm.ToolFunction, Name: "get_weather", Description: "Weather of a city",
-		Schema: llm.Raw(`{"type":"object","properties":{"city":{"type":"string"}},"additionalProperties":false}`)}}
+	r.Tools = []llm.Tool{{
+		Kind: llm.ToolFunction, Name: "get_weather", Description: "Weather of a city",
+		Schema: llm.Raw(`{"type":"object","properties":{"city":{"type":"string"}},"additionalProperties":false}`),
+	}}
 	if f.Custom {
 		r.Tools = append(r.Tools, llm.Tool{Kind: llm.ToolCustom, Name: "shell", Description: "Runs a command"})
 	}

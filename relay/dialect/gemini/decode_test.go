@@ -125,8 +125,10 @@ func TestDecodeSchema(t *testing.T) {
 		{"null in type and enum", `{"type":"STRING","nullable":true,"enum":["a"],"format":"enum"}`, `{"type":["string","null"],"enum":["a",null]}`},
 		{"null beside alternatives", `{"any_of":[{"type":"STRING"}],"nullable":true}`, `{"anyOf":[{"type":"string"},{"type":"null"}]}`},
 		{"int64 as strings", `{"type":"ARRAY","min_items":"2","items":{"type":"NUMBER"}}`, `{"type":"array","minItems":2,"items":{"type":"number"}}`},
-		{"the order of properties", `{"type":"OBJECT","properties":{"b":{"type":"STRING"},"a_b":{"type":"STRING"}},"propertyOrdering":["a_b","b"],"required":["b"]}`,
-			`{"type":"object","required":["b"],"properties":{"a_b":{"type":"string"},"b":{"type":"string"}}}`},
+		{
+			"the order of properties", `{"type":"OBJECT","properties":{"b":{"type":"STRING"},"a_b":{"type":"STRING"}},"propertyOrdering":["a_b","b"],"required":["b"]}`,
+			`{"type":"object","required":["b"],"properties":{"a_b":{"type":"string"},"b":{"type":"string"}}}`,
+		},
 		{"JSON Schema in the wrong field stays what it is", `{"type":"object","additionalProperties":false,"$defs":{}}`, `{"type":"object","additionalProperties":false,"$defs":{}}`},
 		{"example", `{"example":3}`, `{"examples":[3]}`},
 	}

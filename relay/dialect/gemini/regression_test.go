@@ -27,8 +27,10 @@ func TestThoughtSignaturesComeBack(t *testing.T) {
 	r := collect(t, part(`{"text":"I look","thoughtSignature":"dGV4dA=="}`),
 		part(`{"functionCall":{"name":"f","args":{"a":1}},"thoughtSignature":"Y2FsbA=="},{"functionCall":{"name":"f","args":{"a":2}}}`), finish)
 	ps := r.Choices[0].Parts
-	history := &llm.Request{From: llm.OpenAIChat, Messages: []llm.Message{user(said("q")), model(ps...),
-		results(result(ps[1].ID, "1"), result(ps[2].ID, "2"))}}
+	history := &llm.Request{From: llm.OpenAIChat, Messages: []llm.Message{
+		user(said("q")), model(ps...),
+		results(result(ps[1].ID, "1"), result(ps[2].ID, "2")),
+	}}
 	got, losses, _ := encode(t, history, dialect.EncodeOptions{})
 	want := `{"role":"model","parts":[{"text":"I look","thoughtSignature":"dGV4dA=="},{"functionCall":{"name":"f","args":{"a":1}},"thoughtSignature":"Y2FsbA=="},{"functionCall":{"name":"f","args":{"a":2}}}]}`
 	if !strings.Contains(got, want) || losses != nil {
@@ -204,8 +206,10 @@ func TestParallelCallsStayApart(t *testing.T) {
 	}
 	// Without ids the vendor pairs results by order: they go in the order of the calls.
 	ps := r.Choices[0].Parts
-	got, _, _ := encode(t, &llm.Request{From: llm.OpenAIChat, Messages: []llm.Message{user(said("q")), model(ps[0], ps[1]),
-		results(result(ps[1].ID, "two")), results(result(ps[0].ID, "one"))}}, dialect.EncodeOptions{})
+	got, _, _ := encode(t, &llm.Request{From: llm.OpenAIChat, Messages: []llm.Message{
+		user(said("q")), model(ps[0], ps[1]),
+		results(result(ps[1].ID, "two")), results(result(ps[0].ID, "one")),
+	}}, dialect.EncodeOptions{})
 	if i, j := strings.Index(got, `"output":"one"`), strings.Index(got, `"output":"two"`); i < 0 || j < i || strings.Contains(got, `"id"`) {
 		t.Error(got)
 	}
@@ -214,8 +218,11 @@ func TestParallelCallsStayApart(t *testing.T) {
 	}
 	delta := func(i int, s string) llm.Event { return llm.Event{Kind: llm.EventDelta, Index: i, Text: s} }
 	out, _, err := convtest.EncodeStream(gemini.Frontend{}, convtest.Answer(llm.Gemini, nil), []llm.Event{
-		{Kind: llm.EventStart, Start: &llm.Start{From: llm.OpenAIChat}}, start(0), start(1), delta(1, `{"b"`), delta(0, `{"a":`), delta(1, `:2}`), delta(0, `1}`),
-		{Kind: llm.EventPartEnd, Index: 1}, {Kind: llm.EventPartEnd, Index: 0}, {Kind: llm.EventStop, Stop: llm.Stop{Reason: llm.StopCalls}},
+		{Kind: llm.EventStart, Start: &llm.Start{From: llm.OpenAIChat}},
+		start(0), start(1), delta(1, `{"b"`), delta(0, `{"a":`), delta(1, `:2}`), delta(0, `1}`),
+		{Kind: llm.EventPartEnd, Index: 1},
+		{Kind: llm.EventPartEnd, Index: 0},
+		{Kind: llm.EventStop, Stop: llm.Stop{Reason: llm.StopCalls}},
 	})
 	i, j := strings.Index(string(out), `"args":{"a":1}`), strings.Index(string(out), `"args":{"b":2}`)
 	if err != nil || i < 0 || j < i {
@@ -227,8 +234,10 @@ func TestParallelCallsStayApart(t *testing.T) {
 // several user turns. StringKe/claudex PR 9: text beside a result was dropped.
 func TestResultsAreOneContentWithTheTextBesideThem(t *testing.T) {
 	t.Parallel()
-	got, _, _ := encode(t, &llm.Request{From: llm.OpenAIChat, Messages: []llm.Message{model(call("a", ""), call("b", "")),
-		results(result("a", "1")), user(said("beside")), results(result("b", "2"))}}, dialect.EncodeOptions{})
+	got, _, _ := encode(t, &llm.Request{From: llm.OpenAIChat, Messages: []llm.Message{
+		model(call("a", ""), call("b", "")),
+		results(result("a", "1")), user(said("beside")), results(result("b", "2")),
+	}}, dialect.EncodeOptions{})
 	if !strings.HasSuffix(got, `{"role":"user","parts":[{"functionResponse":{"id":"a","name":"f","response":{"output":"1"}}},`+
 		`{"functionResponse":{"id":"b","name":"f","response":{"output":"2"}}},{"text":"beside"}]}]}`) {
 		t.Error(got)
@@ -246,9 +255,11 @@ func TestResultsAreOneContentWithTheTextBesideThem(t *testing.T) {
 func TestSchemasAreNotRewritten(t *testing.T) {
 	t.Parallel()
 	const schema = `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"a":{"$ref":"#/$defs/a"},"b":{"const":1},"c":{"type":["string","null"]},"d":{"oneOf":[{"exclusiveMinimum":0}]}},"$defs":{"a":{"propertyNames":{"pattern":"^x"}}},"additionalProperties":false}`
-	got, losses, _ := encode(t, &llm.Request{From: llm.OpenAIChat, Tools: []llm.Tool{{Name: "f", Schema: llm.Raw(schema)}},
+	got, losses, _ := encode(t, &llm.Request{
+		From: llm.OpenAIChat, Tools: []llm.Tool{{Name: "f", Schema: llm.Raw(schema)}},
 		Format:   llm.Format{Kind: llm.FormatSchema, Schema: llm.Raw(schema)},
-		Messages: []llm.Message{model(call("a", "")), results(result("a", schema))}}, dialect.EncodeOptions{})
+		Messages: []llm.Message{model(call("a", "")), results(result("a", schema))},
+	}, dialect.EncodeOptions{})
 	for _, want := range []string{`"parametersJsonSchema":` + schema, `"responseJsonSchema":` + schema, `"response":` + schema} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is missing in\n%s", want, got)
@@ -265,8 +276,10 @@ func TestCacheMarksAreReported(t *testing.T) {
 	t.Parallel()
 	p := said("long")
 	p.Cache = llm.Cache5m
-	_, losses, _ := encode(t, &llm.Request{From: llm.AnthropicMessages, Cache: llm.Cache1h, CacheKey: "", Messages: []llm.Message{user(p)},
-		Tools: []llm.Tool{{Name: "f", At: "/tools/0", Cache: llm.CacheDefault}}}, dialect.EncodeOptions{})
+	_, losses, _ := encode(t, &llm.Request{
+		From: llm.AnthropicMessages, Cache: llm.Cache1h, CacheKey: "", Messages: []llm.Message{user(p)},
+		Tools: []llm.Tool{{Name: "f", At: "/tools/0", Cache: llm.CacheDefault}},
+	}, dialect.EncodeOptions{})
 	if d := cmp.Diff([]string{"/t/cache_control no_equivalent", "/tools/0/cache_control no_equivalent", "/cache_control no_equivalent"}, losses); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
@@ -325,8 +338,12 @@ func TestEmptyTextMakesNoPart(t *testing.T) {
 // frame and the end of the stream, without a regular finish.
 func TestFailureInMidStream(t *testing.T) {
 	t.Parallel()
-	events := []llm.Event{{Kind: llm.EventStart, Start: &llm.Start{From: llm.OpenAIChat}}, {Kind: llm.EventPartStart, Part: &llm.Part{}}, {Kind: llm.EventDelta, Text: "x"},
-		{Kind: llm.EventError, Err: fault.New(fault.UpstreamPartial, "broke off")}}
+	events := []llm.Event{
+		{Kind: llm.EventStart, Start: &llm.Start{From: llm.OpenAIChat}},
+		{Kind: llm.EventPartStart, Part: &llm.Part{}},
+		{Kind: llm.EventDelta, Text: "x"},
+		{Kind: llm.EventError, Err: fault.New(fault.UpstreamPartial, "broke off")},
+	}
 	out, _, err := convtest.EncodeStream(gemini.Frontend{}, convtest.Answer(llm.Gemini, nil), events)
 	if err != nil || !strings.Contains(string(out), `"text":"x"`) || !strings.Contains(string(out), "\r\n\r\ndata: {\"error\":{\"code\":502") || strings.Contains(string(out), "finishReason") {
 		t.Errorf("%v %s", err, out)

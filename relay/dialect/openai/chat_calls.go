@@ -150,7 +150,8 @@ func (d *chatEvents) begin(dst []llm.Event, i int, k *chatCall) []llm.Event {
 		id = carrier.CallID(d.seed(), i, k.part)
 	}
 	dst = append(dst, llm.Event{Kind: llm.EventPartStart, Choice: i, Index: k.part, Part: &llm.Part{
-		Kind: llm.PartCall, ID: id, Name: k.name, Custom: k.custom, Seal: k.seal}})
+		Kind: llm.PartCall, ID: id, Name: k.name, Custom: k.custom, Seal: k.seal,
+	}})
 	if len(k.held) > 0 {
 		dst = append(dst, llm.Event{Kind: llm.EventDelta, Choice: i, Index: k.part, Text: string(k.held)})
 		k.held = nil

@@ -114,8 +114,10 @@ func TestChatDecodesEverything(t *testing.T) {
 				{Kind: llm.PartResult, ID: "c2", Name: "sh", Custom: true, At: "/messages/4", Content: []llm.Part{text("files", "/messages/4/content")}},
 				{Kind: llm.PartResult, ID: "c1", Name: "f", At: "/messages/5", Content: []llm.Part{text("one", "/messages/5/content/0")}},
 			}},
-			{Role: llm.RoleAssistant, At: "/messages/6", Parts: []llm.Part{text("t", "/messages/6/content/0"),
-				{Kind: llm.PartRefusal, Text: "no", At: "/messages/6/content/1"}}},
+			{Role: llm.RoleAssistant, At: "/messages/6", Parts: []llm.Part{
+				text("t", "/messages/6/content/0"),
+				{Kind: llm.PartRefusal, Text: "no", At: "/messages/6/content/1"},
+			}},
 		},
 		Tools: []llm.Tool{
 			{Name: "f", Description: "F", Schema: llm.Raw(`{"type":"object"}`), Strict: llm.Some(true), At: "/tools/0"},
@@ -124,15 +126,20 @@ func TestChatDecodesEverything(t *testing.T) {
 		},
 		Choice:   llm.ToolChoice{Mode: llm.ChoiceAllowed, Allowed: []string{"f", "sh"}, Must: true},
 		Parallel: llm.Some(false),
-		Sampling: llm.Sampling{Temperature: llm.Some(0.5), TopP: llm.Some(0.9), FrequencyPenalty: llm.Some(-1.0), PresencePenalty: llm.Some(2.0),
-			Seed: llm.Some(int64(-7)), Stop: []string{"END"}, LogitBias: llm.Raw(`{"50256":-100}`), Logprobs: true, TopLogprobs: llm.Some(int64(3))},
+		Sampling: llm.Sampling{
+			Temperature: llm.Some(0.5), TopP: llm.Some(0.9), FrequencyPenalty: llm.Some(-1.0), PresencePenalty: llm.Some(2.0),
+			Seed: llm.Some(int64(-7)), Stop: []string{"END"}, LogitBias: llm.Raw(`{"50256":-100}`), Logprobs: true, TopLogprobs: llm.Some(int64(3)),
+		},
 		MaxOutput: llm.Some(int64(100)),
 		Format:    llm.Format{Kind: llm.FormatSchema, Name: "r", Description: "R", Schema: llm.Raw(`{"type":"object"}`), Strict: llm.Some(true)},
 		Reasoning: llm.Reasoning{Effort: llm.EffortXHigh}, Verbosity: llm.VerbosityLow,
 		User: "s", Metadata: []llm.Pair{{Key: "k", Value: "v"}}, ServiceTier: "flex", Store: llm.Some(true), CacheKey: "ck", Cache: llm.Cache30m,
-		Extra: llm.Extra{{Name: "prediction", Value: llm.Raw(`{"type":"content","content":"p"}`)},
+		Extra: llm.Extra{
+			{Name: "prediction", Value: llm.Raw(`{"type":"content","content":"p"}`)},
 			{Name: "stream_options", Value: llm.Raw(`{"include_usage":true,"include_obfuscation":false}`)},
-			{Name: "future", Value: llm.Raw(`[1]`)}, {Name: "user", Value: llm.Raw(`"u"`)}},
+			{Name: "future", Value: llm.Raw(`[1]`)},
+			{Name: "user", Value: llm.Raw(`"u"`)},
+		},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
@@ -208,19 +215,25 @@ func TestChatRefusesBadRequests(t *testing.T) {
 func TestChatTakesWhatClientsWrite(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ why, body, want string }{
-		{"functions of before 2024 (the seed article's samples)",
+		{
+			"functions of before 2024 (the seed article's samples)",
 			`{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"1"}],"functions":[{"name":"f","parameters":{"type":"object"}}],"function_call":{"name":"f"}}`,
-			`user x|assistant call f {} |tool result f [1]|tools f|named f`},
+			`user x|assistant call f {} |tool result f [1]|tools f|named f`,
+		},
 		{"image_url as a string", `{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":"https://x/y"}]}]}`, `user image https://x/y`},
 		{"bare base64 in a file", `{"model":"m","messages":[{"role":"user","content":[{"type":"file","file":{"file_data":"AAAA"}}]}]}`, `user document application/pdf AAAA`},
 		{"choice as an object", `{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"any"}}`, `user x|tools f|required `},
 		{"auto without tools says nothing", `{"model":"m","messages":[{"role":"user","content":"x"}],"tool_choice":"auto"}`, `user x`},
 		{"cache_control of OpenRouter (envoyproxy/ai-gateway #2528)", `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x","cache_control":{"type":"ephemeral","ttl":"1h"}}]}]}`, `user x cache 1h`},
 		{"arguments as an object", `{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":{"a":1}}}]}]}`, `assistant call f {"a":1} a`},
-		{"image in a tool message", `{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f"}}]},{"role":"tool","tool_call_id":"a","content":[{"type":"image_url","image_url":{"url":"https://x/y"}}]}]}`,
-			`assistant call f {} a|tool result f [image https://x/y]`},
-		{"empty text in history (vercel/ai #5576)", `{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":""},{"role":"assistant","content":[{"type":"text","text":""}]},{"role":"user","content":"y"}]}`,
-			`user x|assistant|assistant|user y`},
+		{
+			"image in a tool message", `{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f"}}]},{"role":"tool","tool_call_id":"a","content":[{"type":"image_url","image_url":{"url":"https://x/y"}}]}]}`,
+			`assistant call f {} a|tool result f [image https://x/y]`,
+		},
+		{
+			"empty text in history (vercel/ai #5576)", `{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":""},{"role":"assistant","content":[{"type":"text","text":""}]},{"role":"user","content":"y"}]}`,
+			`user x|assistant|assistant|user y`,
+		},
 	} {
 		r := chatRequest(t, c.body)
 		if got := brief(r); got != c.want {

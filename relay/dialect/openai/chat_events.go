@@ -181,8 +181,10 @@ func (d *chatEvents) count(dst []llm.Event, v []byte) []llm.Event {
 
 // bounded makes counts that agree with each other.
 func bounded(u llm.Usage) llm.Usage {
-	return llm.Inclusive.Usage(llm.Counts{Prompt: u.Input, Cached: u.Cached, Write: u.CacheWrite, Write1h: u.CacheWrite1h,
-		Completion: u.Output, Reasoning: u.Reasoning})
+	return llm.Inclusive.Usage(llm.Counts{
+		Prompt: u.Input, Cached: u.Cached, Write: u.CacheWrite, Write1h: u.CacheWrite1h,
+		Completion: u.Output, Reasoning: u.Reasoning,
+	})
 }
 
 func (d *chatEvents) choice(dst []llm.Event, v []byte) []llm.Event {
@@ -450,7 +452,8 @@ func (d *chatEvents) image(dst []llm.Event, i int, v []byte) []llm.Event {
 
 func (d *chatEvents) opaque(dst []llm.Event, i int, kind string, v []byte) []llm.Event {
 	return d.put(dst, i, &llm.Part{Kind: llm.PartOpaque, Opaque: &llm.Opaque{
-		Origin: llm.OpenAIChat, Scope: d.o.Scope, Type: kind, JSON: bytes.Clone(v)}})
+		Origin: llm.OpenAIChat, Scope: d.o.Scope, Type: kind, JSON: bytes.Clone(v),
+	}})
 }
 
 // put adds a part that comes whole.

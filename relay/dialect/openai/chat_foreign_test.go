@@ -41,66 +41,142 @@ func TestChatFromOtherClients(t *testing.T) {
 		want   string
 		losses string
 	}{
-		{"system blocks become one string, user blocks stay apart", llm.AnthropicMessages, llm.Request{Messages: []llm.Message{
-			say(llm.RoleSystem, "/system", textPart("a"), textPart("b")), say(llm.RoleUser, "/messages/0", textPart("c"), textPart("d"))}}, dialect.Quirks{},
-			`"messages":[{"role":"system","content":"a\n\nb"},{"role":"user","content":[{"type":"text","text":"c"},{"type":"text","text":"d"}]}]`, ""},
-		{"developer at a server that knows only system", llm.OpenAIResponses, llm.Request{Messages: []llm.Message{say(llm.RoleDeveloper, "/input/0", textPart("a"))}},
-			dialect.Quirks{NoDeveloperRole: true}, `"messages":[{"role":"system","content":"a"}]`, ""},
-		{"results of parallel calls, one of them an error, one with a picture (protocols.md 2.1)", llm.AnthropicMessages, llm.Request{Tools: tools, Messages: []llm.Message{
-			say(llm.RoleAssistant, "/messages/1", textPart("ok"), call, llm.Part{Kind: llm.PartCall, ID: "id with spaces", Name: "f", Text: `{"a": 1}`}),
-			say(llm.RoleTool, "/messages/2", llm.Part{Kind: llm.PartResult, ID: "toolu_1", Name: "f", IsError: true, Content: []llm.Part{textPart("x"), textPart("y")}},
-				llm.Part{Kind: llm.PartResult, ID: "id with spaces", Name: "f", Content: []llm.Part{image}}),
-			say(llm.RoleUser, "/messages/2", textPart("go on"))}}, dialect.Quirks{},
+		{
+			"system blocks become one string, user blocks stay apart", llm.AnthropicMessages,
+			llm.Request{Messages: []llm.Message{
+				say(llm.RoleSystem, "/system", textPart("a"), textPart("b")), say(llm.RoleUser, "/messages/0", textPart("c"), textPart("d")),
+			}},
+			dialect.Quirks{},
+			`"messages":[{"role":"system","content":"a\n\nb"},{"role":"user","content":[{"type":"text","text":"c"},{"type":"text","text":"d"}]}]`, "",
+		},
+		{
+			"developer at a server that knows only system", llm.OpenAIResponses,
+			llm.Request{Messages: []llm.Message{say(llm.RoleDeveloper, "/input/0", textPart("a"))}},
+			dialect.Quirks{NoDeveloperRole: true},
+			`"messages":[{"role":"system","content":"a"}]`, "",
+		},
+		{
+			"results of parallel calls, one of them an error, one with a picture (protocols.md 2.1)", llm.AnthropicMessages,
+			llm.Request{Tools: tools, Messages: []llm.Message{
+				say(llm.RoleAssistant, "/messages/1", textPart("ok"), call, llm.Part{Kind: llm.PartCall, ID: "id with spaces", Name: "f", Text: `{"a": 1}`}),
+				say(llm.RoleTool, "/messages/2", llm.Part{Kind: llm.PartResult, ID: "toolu_1", Name: "f", IsError: true, Content: []llm.Part{textPart("x"), textPart("y")}},
+					llm.Part{Kind: llm.PartResult, ID: "id with spaces", Name: "f", Content: []llm.Part{image}}),
+				say(llm.RoleUser, "/messages/2", textPart("go on")),
+			}},
+			dialect.Quirks{},
 			`"messages":[{"role":"assistant","content":"ok","tool_calls":[{"id":"toolu_1","type":"function","function":{"name":"f","arguments":"{}"}},` +
 				`{"id":"` + carrier.ID(llm.OpenAIChat, "id with spaces") + `","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]},` +
 				`{"role":"tool","tool_call_id":"toolu_1","content":"Error: x\ny"},{"role":"tool","tool_call_id":"` + carrier.ID(llm.OpenAIChat, "id with spaces") + `","content":"(The result is shown below.)"},` +
 				`{"role":"user","content":[{"type":"text","text":"Result of the call with the id ` + carrier.ID(llm.OpenAIChat, "id with spaces") + `:"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},` +
 				`{"role":"user","content":"go on"}],` + toolText,
-			"/messages/2/content/0/is_error rewritten\n rewritten"},
-		{"thinking of another vendor is dropped, never forwarded (anthropic-sdk-python #1598)", llm.AnthropicMessages, llm.Request{Messages: []llm.Message{
-			say(llm.RoleAssistant, "/messages/0", llm.Part{Kind: llm.PartThinking, Text: "hm", Seal: &llm.Seal{Origin: llm.AnthropicMessages, Data: []byte("sig")}},
-				llm.Part{Kind: llm.PartOpaque, Opaque: &llm.Opaque{Origin: llm.AnthropicMessages, Type: "server_tool_use", JSON: llm.Raw(`{}`)}}, textPart("a")),
-			say(llm.RoleUser, "/messages/1", textPart("b"))}}, dialect.Quirks{},
+			"/messages/2/content/0/is_error rewritten\n rewritten",
+		},
+		{
+			"thinking of another vendor is dropped, never forwarded (anthropic-sdk-python #1598)", llm.AnthropicMessages,
+			llm.Request{Messages: []llm.Message{
+				say(llm.RoleAssistant, "/messages/0", llm.Part{Kind: llm.PartThinking, Text: "hm", Seal: &llm.Seal{Origin: llm.AnthropicMessages, Data: []byte("sig")}},
+					llm.Part{Kind: llm.PartOpaque, Opaque: &llm.Opaque{Origin: llm.AnthropicMessages, Type: "server_tool_use", JSON: llm.Raw(`{}`)}}, textPart("a")),
+				say(llm.RoleUser, "/messages/1", textPart("b")),
+			}},
+			dialect.Quirks{},
 			`"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"b"}]`,
-			"/messages/0/content/0 foreign_origin\n/messages/0/content/1 foreign_origin"},
-		{"a turn of nothing but foreign thinking is left out", llm.Gemini, llm.Request{Messages: []llm.Message{
-			say(llm.RoleAssistant, "/contents/0", llm.Part{Kind: llm.PartThinking, Text: "hm"}), say(llm.RoleUser, "/contents/1", textPart("b"))}}, dialect.Quirks{},
-			`"messages":[{"role":"user","content":"b"}]`, "/contents/0/content/0 no_equivalent"},
-		{"a prefill is answered, not continued", llm.AnthropicMessages, llm.Request{Messages: append(hello[:1:1], say(llm.RoleAssistant, "/messages/1", textPart("{")))}, dialect.Quirks{},
-			`"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"{"}]`, "/messages/1 rewritten"},
-		{"plain text documents", llm.AnthropicMessages, llm.Request{Messages: []llm.Message{say(llm.RoleUser, "/messages/0",
-			llm.Part{Kind: llm.PartDocument, Media: &llm.Media{Text: "body", Name: "T", Note: "n", Cite: true}},
-			llm.Part{Kind: llm.PartDocument, Media: &llm.Media{Type: "application/pdf", Data: []byte("AAAA")}})}}, dialect.Quirks{},
+			"/messages/0/content/0 foreign_origin\n/messages/0/content/1 foreign_origin",
+		},
+		{
+			"a turn of nothing but foreign thinking is left out", llm.Gemini,
+			llm.Request{Messages: []llm.Message{
+				say(llm.RoleAssistant, "/contents/0", llm.Part{Kind: llm.PartThinking, Text: "hm"}), say(llm.RoleUser, "/contents/1", textPart("b")),
+			}},
+			dialect.Quirks{},
+			`"messages":[{"role":"user","content":"b"}]`, "/contents/0/content/0 no_equivalent",
+		},
+		{
+			"a prefill is answered, not continued", llm.AnthropicMessages,
+			llm.Request{Messages: append(hello[:1:1], say(llm.RoleAssistant, "/messages/1", textPart("{")))},
+			dialect.Quirks{},
+			`"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"{"}]`, "/messages/1 rewritten",
+		},
+		{
+			"plain text documents", llm.AnthropicMessages,
+			llm.Request{Messages: []llm.Message{say(llm.RoleUser, "/messages/0",
+				llm.Part{Kind: llm.PartDocument, Media: &llm.Media{Text: "body", Name: "T", Note: "n", Cite: true}},
+				llm.Part{Kind: llm.PartDocument, Media: &llm.Media{Type: "application/pdf", Data: []byte("AAAA")}})}},
+			dialect.Quirks{},
 			`"messages":[{"role":"user","content":[{"type":"text","text":"T\n\nbody"},{"type":"file","file":{"filename":"document.pdf","file_data":"data:application/pdf;base64,AAAA"}}]}]`,
-			"/messages/0/content/0/context no_equivalent\n/messages/0/content/0/citations no_equivalent\n/messages/0/content/0 rewritten"},
-		{"cache marks of Anthropic: OpenAI caches by itself (envoyproxy/ai-gateway #2528: never silently)", llm.AnthropicMessages, llm.Request{Messages: []llm.Message{
-			say(llm.RoleUser, "/messages/0", llm.Part{Kind: llm.PartText, Text: "hi", Cache: llm.CacheDefault})}, Cache: llm.Cache1h}, dialect.Quirks{},
-			said, "/messages/0/content/0/cache_control no_equivalent\n/cache_control out_of_range"},
-		{"the same marks of OpenAI's own clients", llm.OpenAIResponses, llm.Request{Messages: []llm.Message{
-			say(llm.RoleUser, "/input/0", llm.Part{Kind: llm.PartText, Text: "hi", Cache: llm.CacheDefault})}, Cache: llm.Cache12h}, dialect.Quirks{},
-			`"messages":[{"role":"user","content":[{"type":"text","text":"hi","prompt_cache_breakpoint":{"mode":"explicit"}}]}],"prompt_cache_options":{"ttl":"12h"}`, ""},
-		{"choice of a tool", llm.AnthropicMessages, llm.Request{Messages: hello, Tools: tools, Choice: llm.ToolChoice{Mode: llm.ChoiceNamed, Name: "f"}, Parallel: llm.Some(false)}, dialect.Quirks{},
-			said + "," + toolText + `,"tool_choice":{"type":"function","function":{"name":"f"}},"parallel_tool_calls":false`, ""},
+			"/messages/0/content/0/context no_equivalent\n/messages/0/content/0/citations no_equivalent\n/messages/0/content/0 rewritten",
+		},
+		{
+			"cache marks of Anthropic: OpenAI caches by itself (envoyproxy/ai-gateway #2528: never silently)", llm.AnthropicMessages,
+			llm.Request{Messages: []llm.Message{
+				say(llm.RoleUser, "/messages/0", llm.Part{Kind: llm.PartText, Text: "hi", Cache: llm.CacheDefault}),
+			}, Cache: llm.Cache1h},
+			dialect.Quirks{},
+			said, "/messages/0/content/0/cache_control no_equivalent\n/cache_control out_of_range",
+		},
+		{
+			"the same marks of OpenAI's own clients", llm.OpenAIResponses,
+			llm.Request{Messages: []llm.Message{
+				say(llm.RoleUser, "/input/0", llm.Part{Kind: llm.PartText, Text: "hi", Cache: llm.CacheDefault}),
+			}, Cache: llm.Cache12h},
+			dialect.Quirks{},
+			`"messages":[{"role":"user","content":[{"type":"text","text":"hi","prompt_cache_breakpoint":{"mode":"explicit"}}]}],"prompt_cache_options":{"ttl":"12h"}`, "",
+		},
+		{
+			"choice of a tool", llm.AnthropicMessages,
+			llm.Request{Messages: hello, Tools: tools, Choice: llm.ToolChoice{Mode: llm.ChoiceNamed, Name: "f"}, Parallel: llm.Some(false)},
+			dialect.Quirks{},
+			said + "," + toolText + `,"tool_choice":{"type":"function","function":{"name":"f"}},"parallel_tool_calls":false`, "",
+		},
 		{"parallel_tool_calls without tools is a 400 at OpenAI", llm.OpenAIResponses, llm.Request{Messages: hello, Parallel: llm.Some(true), Choice: llm.ToolChoice{Mode: llm.ChoiceAuto}}, dialect.Quirks{}, said, ""},
-		{"sampling that chat lacks, and a limit above the model's", llm.AnthropicMessages, llm.Request{Messages: hello, MaxOutput: llm.Some(int64(9000)),
-			Sampling: llm.Sampling{TopK: llm.Some(int64(5)), Temperature: llm.Some(1.0)}}, dialect.Quirks{LegacyMaxTokens: true, NoSampling: true},
-			said + `,"max_tokens":4000`, "/top_k no_equivalent\n/max_tokens out_of_range"},
-		{"a model that refuses sampling", llm.Gemini, llm.Request{Messages: hello, Sampling: llm.Sampling{Temperature: llm.Some(0.2)}}, dialect.Quirks{NoSampling: true},
-			said, "/generationConfig/temperature model_refuses"},
-		{"budget becomes an effort", llm.AnthropicMessages, llm.Request{Messages: hello, Reasoning: llm.Reasoning{Mode: llm.ReasoningOn, Budget: llm.Some(int64(4096)), Show: llm.ShowSummary}}, dialect.Quirks{},
-			said + `,"reasoning_effort":"medium"`, "/thinking/budget_tokens out_of_range\n/thinking/display no_equivalent"},
+		{
+			"sampling that chat lacks, and a limit above the model's", llm.AnthropicMessages,
+			llm.Request{
+				Messages: hello, MaxOutput: llm.Some(int64(9000)),
+				Sampling: llm.Sampling{TopK: llm.Some(int64(5)), Temperature: llm.Some(1.0)},
+			},
+			dialect.Quirks{LegacyMaxTokens: true, NoSampling: true},
+			said + `,"max_tokens":4000`, "/top_k no_equivalent\n/max_tokens out_of_range",
+		},
+		{
+			"a model that refuses sampling", llm.Gemini,
+			llm.Request{Messages: hello, Sampling: llm.Sampling{Temperature: llm.Some(0.2)}},
+			dialect.Quirks{NoSampling: true},
+			said, "/generationConfig/temperature model_refuses",
+		},
+		{
+			"budget becomes an effort", llm.AnthropicMessages,
+			llm.Request{Messages: hello, Reasoning: llm.Reasoning{Mode: llm.ReasoningOn, Budget: llm.Some(int64(4096)), Show: llm.ShowSummary}},
+			dialect.Quirks{},
+			said + `,"reasoning_effort":"medium"`, "/thinking/budget_tokens out_of_range\n/thinking/display no_equivalent",
+		},
 		{"thinking off", llm.AnthropicMessages, llm.Request{Messages: hello, Reasoning: llm.Reasoning{Mode: llm.ReasoningOff}}, dialect.Quirks{}, said + `,"reasoning_effort":"none"`, ""},
 		{"thinking off where there is none to switch", llm.AnthropicMessages, llm.Request{Messages: hello, Reasoning: llm.Reasoning{Mode: llm.ReasoningOff}}, dialect.Quirks{NoReasoning: true}, said, ""},
 		{"effort at a model without", llm.OpenAIResponses, llm.Request{Messages: hello, Reasoning: llm.Reasoning{Effort: llm.EffortHigh}}, dialect.Quirks{NoReasoning: true}, said, "/reasoning/effort model_refuses"},
-		{"JSON mode without the word is a 400 at OpenAI", llm.Gemini, llm.Request{Messages: hello, Format: llm.Format{Kind: llm.FormatJSON}}, dialect.Quirks{},
-			`"messages":[{"role":"system","content":"Answer with one JSON object and nothing else."},{"role":"user","content":"hi"}],"response_format":{"type":"json_object"}`, ""},
-		{"a schema needs a name", llm.AnthropicMessages, llm.Request{Messages: hello, Format: llm.Format{Kind: llm.FormatSchema, Schema: llm.Raw(`{"type":"object"}`)}}, dialect.Quirks{},
-			said + `,"response_format":{"type":"json_schema","json_schema":{"name":"response","schema":{"type":"object"}}}`, ""},
-		{"a schema at a server without", llm.AnthropicMessages, llm.Request{Messages: hello, Format: llm.Format{Kind: llm.FormatSchema, Schema: llm.Raw(`{"type":"object"}`)}}, dialect.Quirks{NoSchema: true},
+		{
+			"JSON mode without the word is a 400 at OpenAI", llm.Gemini,
+			llm.Request{Messages: hello, Format: llm.Format{Kind: llm.FormatJSON}},
+			dialect.Quirks{},
+			`"messages":[{"role":"system","content":"Answer with one JSON object and nothing else."},{"role":"user","content":"hi"}],"response_format":{"type":"json_object"}`, "",
+		},
+		{
+			"a schema needs a name", llm.AnthropicMessages,
+			llm.Request{Messages: hello, Format: llm.Format{Kind: llm.FormatSchema, Schema: llm.Raw(`{"type":"object"}`)}},
+			dialect.Quirks{},
+			said + `,"response_format":{"type":"json_schema","json_schema":{"name":"response","schema":{"type":"object"}}}`, "",
+		},
+		{
+			"a schema at a server without", llm.AnthropicMessages,
+			llm.Request{Messages: hello, Format: llm.Format{Kind: llm.FormatSchema, Schema: llm.Raw(`{"type":"object"}`)}},
+			dialect.Quirks{NoSchema: true},
 			`"messages":[{"role":"system","content":"Answer with one JSON object and nothing else. It must be valid against this JSON Schema:\n{\"type\":\"object\"}"},{"role":"user","content":"hi"}],"response_format":{"type":"json_object"}`,
-			"/output_config/format rewritten"},
-		{"a user id above OpenAI's limit is hashed", llm.AnthropicMessages, llm.Request{Messages: hello, User: strings.Repeat("u", 65), ServiceTier: "standard_only", Metadata: []llm.Pair{{Key: "k", Value: "v"}}}, dialect.Quirks{},
-			said + `,"user":"6ca5d72ca41f5ed07b4c0bf3d0f8ecb0f25d9ea2e5ef0fa2ed2a62ea0d2f3b5c","service_tier":"default"`, "/metadata/user_id rewritten\n/metadata not_in_this_use"},
+			"/output_config/format rewritten",
+		},
+		{
+			"a user id above OpenAI's limit is hashed", llm.AnthropicMessages,
+			llm.Request{Messages: hello, User: strings.Repeat("u", 65), ServiceTier: "standard_only", Metadata: []llm.Pair{{Key: "k", Value: "v"}}},
+			dialect.Quirks{},
+			said + `,"user":"6ca5d72ca41f5ed07b4c0bf3d0f8ecb0f25d9ea2e5ef0fa2ed2a62ea0d2f3b5c","service_tier":"default"`, "/metadata/user_id rewritten\n/metadata not_in_this_use",
+		},
 		{"stream", llm.Gemini, llm.Request{Messages: hello, Stream: true, IncludeUsage: true, N: 3}, dialect.Quirks{}, said + `,"n":3,"stream":true,"stream_options":{"include_usage":true}`, ""},
 		{"stream at a server without stream_options", llm.Gemini, llm.Request{Messages: hello, Stream: true}, dialect.Quirks{NoStreamUsage: true}, said + `,"stream":true`, ""},
 		{"unknown members", llm.Gemini, llm.Request{Messages: hello, Extra: llm.Extra{{Name: "safetySettings", Value: llm.Raw(`[{}]`)}}}, dialect.Quirks{}, said, "/safetySettings unknown_member"},
@@ -183,8 +259,10 @@ func TestChatThinkingComesBack(t *testing.T) {
 		{"DeepSeek, Moonshot", `"reasoning_content":"hm"`, `"reasoning_content":"hm"`},
 		{"vLLM", `"reasoning":"hm"`, `"reasoning":"hm"`},
 		{"both are one", `"reasoning_content":"hm","reasoning":"hm"`, `"reasoning_content":"hm"`},
-		{"OpenRouter", `"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm","signature":"sig==","index":0},{"type":"reasoning.encrypted","data":"xyz","index":1}]`,
-			`"reasoning_details":[{"type":"reasoning.text","text":"hm","signature":"sig==","index":0},{"type":"reasoning.encrypted","data":"xyz","index":1}]`},
+		{
+			"OpenRouter", `"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm","signature":"sig==","index":0},{"type":"reasoning.encrypted","data":"xyz","index":1}]`,
+			`"reasoning_details":[{"type":"reasoning.text","text":"hm","signature":"sig==","index":0},{"type":"reasoning.encrypted","data":"xyz","index":1}]`,
+		},
 	} {
 		answer := `{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"a",` + c.message + `},"finish_reason":"stop"}]}`
 		r, err := openai.ChatBackend{}.DecodeResponse(llm.OpGenerate, []byte(answer), dialect.DecodeOptions{Scope: "acct"})

@@ -140,8 +140,10 @@ func TestChatStreams(t *testing.T) {
 		{"text", chunks(`"role":"assistant","content":""`, `"content":"Hi"`, `"content":" ✓"`, "finish:stop", "usage", "DONE"), "text(Hi ✓) end"},
 		{"a call", chunks(`"role":"assistant","content":null`, startA, argsA1, argsA2, "finish:tool_calls", "DONE"), `a=f({"x":1}) calls`},
 		{"interleaved parallel calls (su-kaka/gcli2api #406, praxis-proxy/ai #266)", chunks(startA, startB, argsA1, argsB, argsA2, "finish:tool_calls", "DONE"), `a=f({"x":1}) b=g({"y":2}) calls`},
-		{"all calls have index 0 (mcowger/plexus #691)", chunks(startA, argsA1, argsA2, strings.Replace(startB, `"index":1`, `"index":0`, 1), strings.Replace(argsB, `"index":1`, `"index":0`, 1), "finish:tool_calls", "DONE"),
-			`a=f({"x":1}) b=g({"y":2}) calls`},
+		{
+			"all calls have index 0 (mcowger/plexus #691)", chunks(startA, argsA1, argsA2, strings.Replace(startB, `"index":1`, `"index":0`, 1), strings.Replace(argsB, `"index":1`, `"index":0`, 1), "finish:tool_calls", "DONE"),
+			`a=f({"x":1}) b=g({"y":2}) calls`,
+		},
 		{"calls without an index", chunks(`"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}},{"id":"b","function":{"name":"g","arguments":"{}"}}]`, "finish:stop", "DONE"), `a=f({}) b=g({}) calls`},
 		{"calls without ids", chunks(`"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{}"}},{"index":1,"id":"","function":{"name":"g","arguments":""}}]`, "finish:tool_calls", "DONE"), `made=f({}) made=g() calls`},
 		{"one id for two calls", chunks(startA, strings.Replace(startB, `"b"`, `"a"`, 1), argsB, "finish:tool_calls", "DONE"), `a=f() made=g({"y":2}) calls`},
@@ -160,9 +162,11 @@ func TestChatStreams(t *testing.T) {
 		{"function_call of old models", chunks(`"function_call":{"name":"f","arguments":""}`, `"function_call":{"arguments":"{}"}`, "finish:function_call", "DONE"), "made=f({}) calls"},
 		{"reasoning before text (maximhq/bifrost #974)", chunks(`"reasoning_content":"a","content":null`, `"reasoning_content":"b"`, `"content":"t","reasoning_content":null`, "finish:stop", "DONE"), "thinking(ab)/reasoning_content text(t) end"},
 		{"reasoning of vLLM, in both members", chunks(`"reasoning":"a","reasoning_content":"a"`, `"content":"t"`, "finish:stop", "DONE"), "thinking(a)/reasoning text(t) end"},
-		{"reasoning details of OpenRouter", chunks(`"reasoning":"a","reasoning_details":[{"type":"reasoning.text","text":"a","index":0}]`, `"reasoning":"b","reasoning_details":[{"type":"reasoning.text","text":"b","index":0}]`,
-			`"reasoning_details":[{"type":"reasoning.text","signature":"s","index":0}]`, `"content":"t"`, "finish:stop", "DONE"),
-			`thinking(ab)/[{"type":"reasoning.text","text":"ab","index":0,"signature":"s"}] text(t) end`},
+		{
+			"reasoning details of OpenRouter", chunks(`"reasoning":"a","reasoning_details":[{"type":"reasoning.text","text":"a","index":0}]`, `"reasoning":"b","reasoning_details":[{"type":"reasoning.text","text":"b","index":0}]`,
+				`"reasoning_details":[{"type":"reasoning.text","signature":"s","index":0}]`, `"content":"t"`, "finish:stop", "DONE"),
+			`thinking(ab)/[{"type":"reasoning.text","text":"ab","index":0,"signature":"s"}] text(t) end`,
+		},
 		{"content in parts (Mistral)", chunks(`"content":[{"type":"thinking","thinking":[{"type":"text","text":"a"}]}]`, `"content":[{"type":"text","text":"t"}]`, "finish:stop", "DONE"), "thinking(a)/reasoning_content text(t) end"},
 		{"Google's thought signature (Portkey-AI/gateway #1442)", chunks(`"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"c2ln"}}}]`, "finish:tool_calls", "DONE"), "a=f({})/c2ln calls"},
 		{"a refusal", chunks(`"refusal":"no"`, `"refusal":"pe"`, "finish:stop", "DONE"), "refusal(nope) blocked"},
@@ -299,7 +303,8 @@ func TestChatWritesAsOpenAI(t *testing.T) {
 	t.Parallel()
 	r := &llm.Response{From: llm.AnthropicMessages, ID: "msg_1", HasUsage: true, Usage: llm.Usage{Input: 9, Cached: 4, Output: 5}, Choices: []llm.Choice{{
 		Parts: []llm.Part{{Kind: llm.PartText, Text: "é\"\n"}, {Kind: llm.PartCall, ID: "toolu_1", Name: "f", Text: `{"a":1}`}, {Kind: llm.PartCall, ID: "toolu_2", Name: "g"}},
-		Stop:  llm.Stop{Reason: llm.StopCalls}}}}
+		Stop:  llm.Stop{Reason: llm.StopCalls},
+	}}}
 	o := convtest.Answer(llm.OpenAIChat, nil)
 	const head = `data: {"id":"chatcmpl-msg_1","object":"chat.completion.chunk","created":1795000000,"model":"m","choices":[`
 	frame := func(delta, reason, usage string) string {
@@ -338,7 +343,8 @@ func TestChatAnswersOldClients(t *testing.T) {
 	t.Parallel()
 	q := chatRequest(t, `{"model":"m","messages":[{"role":"user","content":"x"}],"functions":[{"name":"f"}]}`)
 	r := &llm.Response{From: llm.Gemini, Choices: []llm.Choice{{Stop: llm.Stop{Reason: llm.StopCalls}, Parts: []llm.Part{
-		{Kind: llm.PartCall, ID: "1", Name: "f", Text: `{"a":1}`}, {Kind: llm.PartCall, ID: "2", Name: "f", Text: `{"a":2}`}}}}}
+		{Kind: llm.PartCall, ID: "1", Name: "f", Text: `{"a":1}`}, {Kind: llm.PartCall, ID: "2", Name: "f", Text: `{"a":2}`},
+	}}}}
 	body, losses, err := openai.Chat{}.EncodeResponse(r, convtest.Answer(llm.OpenAIChat, q))
 	if s := string(body); err != nil || lossLines(losses) != "/candidates/0/content/parts/1 no_equivalent" || strings.Contains(s, "tool_calls") ||
 		!strings.Contains(s, `"function_call":{"name":"f","arguments":"{\"a\":1}"}`) || !strings.Contains(s, `"finish_reason":"function_call"`) {
@@ -389,8 +395,10 @@ func TestChatAnswerLosses(t *testing.T) {
 	if err != nil || lossLines(losses) != want {
 		t.Errorf("%v\n%s", err, lossLines(losses))
 	}
-	for _, s := range []string{`{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}`,
-		`"url_citation":{"start_index":0,"end_index":2,"url":"https://x","title":"T"}`, `"url_citation":{"start_index":2,"end_index":3,"url":"https://y","title":""}`} {
+	for _, s := range []string{
+		`{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}`,
+		`"url_citation":{"start_index":0,"end_index":2,"url":"https://x","title":"T"}`, `"url_citation":{"start_index":2,"end_index":3,"url":"https://y","title":""}`,
+	} {
 		if !strings.Contains(string(body), s) || !strings.Contains(string(stream), s) {
 			t.Errorf("%s is missing in\n%s\n%s", s, body, stream)
 		}

@@ -24,8 +24,10 @@ func readThinking(m *wireMessage, at string) []llm.Part {
 		if carried(m.details) {
 			return readCarried(m.details, at+"/reasoning_details")
 		}
-		p := llm.Part{Kind: llm.PartThinking, Text: word(m.thinking), At: at + "/reasoning_details",
-			Seal: &llm.Seal{Origin: llm.OpenAIChat, Data: m.details}}
+		p := llm.Part{
+			Kind: llm.PartThinking, Text: word(m.thinking), At: at + "/reasoning_details",
+			Seal: &llm.Seal{Origin: llm.OpenAIChat, Data: m.details},
+		}
 		if p.Text == "" {
 			p.Text = detailText(m.details)
 		}
@@ -34,8 +36,10 @@ func readThinking(m *wireMessage, at string) []llm.Part {
 	if m.thinking == nil {
 		return nil
 	}
-	return []llm.Part{{Kind: llm.PartThinking, Text: dialect.Unquote(m.thinking), At: at + "/" + m.member,
-		Seal: &llm.Seal{Origin: llm.OpenAIChat, Data: []byte(m.member)}}}
+	return []llm.Part{{
+		Kind: llm.PartThinking, Text: dialect.Unquote(m.thinking), At: at + "/" + m.member,
+		Seal: &llm.Seal{Origin: llm.OpenAIChat, Data: []byte(m.member)},
+	}}
 }
 
 // detail is one entry of reasoning_details.

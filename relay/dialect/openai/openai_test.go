@@ -339,8 +339,10 @@ func TestTapsDoNotAllocate(t *testing.T) {
 		b         dialect.Backend
 		data      []byte
 	}{
-		{"text", "", openai.ChatBackend{}, chunkText}, {"call", "", openai.ChatBackend{}, chunkCall},
-		{"reasoning", "", openai.ChatBackend{}, chunkThink}, {"usage", "", openai.ChatBackend{}, chunkUsage},
+		{"text", "", openai.ChatBackend{}, chunkText},
+		{"call", "", openai.ChatBackend{}, chunkCall},
+		{"reasoning", "", openai.ChatBackend{}, chunkThink},
+		{"usage", "", openai.ChatBackend{}, chunkUsage},
 		{"responses delta", "response.output_text.delta", openai.ResponsesBackend{}, respDelta},
 	}
 	for _, tt := range tests {

@@ -344,9 +344,13 @@ func (e *responsesBody) sampling() {
 		field  llm.Field
 		stated bool
 	}{
-		{llm.FieldTopK, s.TopK.Set}, {llm.FieldFrequencyPenalty, s.FrequencyPenalty.Set && s.FrequencyPenalty.V != 0},
-		{llm.FieldPresencePenalty, s.PresencePenalty.Set && s.PresencePenalty.V != 0}, {llm.FieldSeed, s.Seed.Set},
-		{llm.FieldStop, len(s.Stop) > 0}, {llm.FieldLogitBias, dialect.Filled(s.LogitBias)}, {llm.FieldN, e.r.N > 1},
+		{llm.FieldTopK, s.TopK.Set},
+		{llm.FieldFrequencyPenalty, s.FrequencyPenalty.Set && s.FrequencyPenalty.V != 0},
+		{llm.FieldPresencePenalty, s.PresencePenalty.Set && s.PresencePenalty.V != 0},
+		{llm.FieldSeed, s.Seed.Set},
+		{llm.FieldStop, len(s.Stop) > 0},
+		{llm.FieldLogitBias, dialect.Filled(s.LogitBias)},
+		{llm.FieldN, e.r.N > 1},
 	} {
 		if x.stated {
 			e.l.Field(x.field, llm.LostNoEquivalent)

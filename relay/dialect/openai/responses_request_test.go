@@ -115,12 +115,14 @@ func TestResponsesEncodes(t *testing.T) {
 		{why: "Claude Code's user id has 150 characters, the vendor takes 64", r: llm.Request{User: strings.Repeat("u", 150)}, want: `"safety_identifier":"816752062318c8f2`, losses: "/metadata/user_id rewritten\n"},
 		{why: "a later system text stays in its place", r: llm.Request{Messages: []llm.Message{user[0], {Role: llm.RoleDeveloper, Parts: words(plainText("dev"))}}}, o: dialect.EncodeOptions{Quirks: dialect.Quirks{NoDeveloperRole: true}}, want: `,{"type":"message","role":"system","content":"dev"}`},
 		{why: "envoyproxy/ai-gateway #2528: cache_control dropped silently", r: llm.Request{Messages: []llm.Message{{Role: llm.RoleUser, Parts: words(llm.Part{Text: "x", At: "/messages/0/content/0", Cache: llm.Cache5m})}}}, absent: "cache", losses: "/messages/0/content/0/cache_control no_equivalent\n"},
-		{why: "media", r: llm.Request{Messages: []llm.Message{{Role: llm.RoleUser, Parts: words(
-			llm.Part{Kind: llm.PartImage, Media: &llm.Media{Type: "image/jpeg", Data: []byte("AAAA"), Detail: "low"}},
-			llm.Part{Kind: llm.PartDocument, Media: &llm.Media{Type: "application/pdf", URL: "https://e.com/a.pdf"}},
-			llm.Part{Kind: llm.PartDocument, Media: &llm.Media{Text: "abc", Name: "a.txt"}},
-			llm.Part{Kind: llm.PartAudio, Media: &llm.Media{Type: "audio/mpeg", Data: []byte("BBBB")}})}}},
-			want: `[{"type":"input_image","image_url":"data:image/jpeg;base64,AAAA","detail":"low"},{"type":"input_file","file_url":"https://e.com/a.pdf"},{"type":"input_file","file_data":"data:text/plain;base64,YWJj","filename":"a.txt"},{"type":"input_audio","input_audio":{"data":"BBBB","format":"mp3"}}]`},
+		{
+			why: "media", r: llm.Request{Messages: []llm.Message{{Role: llm.RoleUser, Parts: words(
+				llm.Part{Kind: llm.PartImage, Media: &llm.Media{Type: "image/jpeg", Data: []byte("AAAA"), Detail: "low"}},
+				llm.Part{Kind: llm.PartDocument, Media: &llm.Media{Type: "application/pdf", URL: "https://e.com/a.pdf"}},
+				llm.Part{Kind: llm.PartDocument, Media: &llm.Media{Text: "abc", Name: "a.txt"}},
+				llm.Part{Kind: llm.PartAudio, Media: &llm.Media{Type: "audio/mpeg", Data: []byte("BBBB")}})}}},
+			want: `[{"type":"input_image","image_url":"data:image/jpeg;base64,AAAA","detail":"low"},{"type":"input_file","file_url":"https://e.com/a.pdf"},{"type":"input_file","file_data":"data:text/plain;base64,YWJj","filename":"a.txt"},{"type":"input_audio","input_audio":{"data":"BBBB","format":"mp3"}}]`,
+		},
 		{why: "an image in a result", r: llm.Request{Messages: []llm.Message{{Role: llm.RoleTool, Parts: words(llm.Part{Kind: llm.PartResult, ID: "c", Content: words(plainText("see"), llm.Part{Kind: llm.PartImage, Media: &llm.Media{URL: "https://e.com/a.png"}})})}}}, want: `"output":[{"type":"input_text","text":"see"},{"type":"input_image","image_url":"https://e.com/a.png"}]`},
 		{why: "tools that may be called", r: llm.Request{Tools: []llm.Tool{{Name: "f"}}, Choice: llm.ToolChoice{Mode: llm.ChoiceAllowed, Allowed: []string{"f"}, Must: true}, Parallel: llm.Some(false)}, want: `"tool_choice":{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"f"}]},"parallel_tool_calls":false`},
 		{why: "thinking of another vendor", r: llm.Request{Messages: []llm.Message{{Role: llm.RoleAssistant, Parts: words(llm.Part{Kind: llm.PartThinking, Text: "secret", At: "/messages/1/content/0", Seal: &llm.Seal{Origin: llm.AnthropicMessages, Data: []byte("s")}})}}}, absent: "secret", losses: "/messages/1/content/0 foreign_origin\n"},
