@@ -25,7 +25,7 @@ import (
 )
 
 // still is a world in which nothing happens: no places, no samples, no records kept.
-type still struct{ audit *audit.Log }
+type still struct{}
 
 func (still) Locate(netip.Addr) geo.Place            { return geo.Place{} }
 func (still) Fill(time.Time, *geo.Candidate)         {}

@@ -17,7 +17,6 @@ type chatCall struct {
 	held    []byte // arguments that came before the name
 	seal    *llm.Seal
 	sealNew bool // the seal came after the start
-	extra   llm.Extra
 }
 
 // fragment is one entry of tool_calls.

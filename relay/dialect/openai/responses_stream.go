@@ -29,10 +29,9 @@ type responsesStream struct {
 // streamItem is an item that has begun.
 type streamItem struct {
 	outItem
-	index  int
-	begun  bool   // the first delta has come
-	length int    // code points so far
-	done   []byte // the whole item
+	index int
+	begun bool   // the first delta has come
+	done  []byte // the whole item
 }
 
 // NewEventEncoder implements dialect.ClientCodec.

@@ -123,7 +123,6 @@ func (r *recording) streamed() bool {
 type truth struct {
 	usage llm.Usage
 	has   bool
-	text  string // what a client shows
 }
 
 type wireUsage struct {
