@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,6 +87,10 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	// One base URL for all dialects: OpenAI's ends in /v1, to which the others add their own.
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/v1/v1"); ok {
+		r.URL.Path = "/v1" + rest
+	}
 	from, _, _ := net.SplitHostPort(r.RemoteAddr)
 	c := &call{At: time.Now(), From: from, Path: r.URL.Path, Header: r.Header.Clone(), Body: body}
 	p.mu.Lock()
@@ -135,25 +140,15 @@ func (w *recorder) Flush() {
 
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// accounts are the provider as the mesh configures it: one account for each vendor's dialects.
-func (p *Provider) accounts() []state.Provider {
-	out := make([]state.Provider, 0, 3)
+// account is the provider as the mesh configures it. It speaks every dialect, so that nothing is
+// converted: these scenarios compare what clients get with what was sent, byte for byte.
+func (p *Provider) account() state.Provider {
 	country := countryOf(p.Region)
-	for _, v := range []struct {
-		name, suffix, scheme string
-		dialects             []string
-	}{
-		{"openai", "/v1", "bearer", []string{"openai-chat", "openai-responses"}},
-		{"anthropic", "", "x-api-key", []string{"anthropic-messages"}},
-		{"gemini", "", "x-goog-api-key", []string{"gemini"}},
-	} {
-		out = append(out, state.Provider{
-			ID: p.ID + "-" + v.name, Dialects: v.dialects, BaseURL: "http://" + p.ip + v.suffix,
-			Auth:       state.Auth{Scheme: v.scheme, Secrets: []state.Secret{{ID: "a", Value: providerSecret, Weight: 1}}},
-			Processing: []string{country}, Storage: []string{country}, Exits: []string{p.Region},
-		})
+	return state.Provider{
+		ID: p.ID, Dialects: []string{"openai-chat", "openai-responses", "anthropic-messages", "gemini"}, BaseURL: "http://" + p.ip + "/v1",
+		Auth:       state.Auth{Scheme: "bearer", Secrets: []state.Secret{{ID: "a", Value: providerSecret, Weight: 1}}},
+		Processing: []string{country}, Storage: []string{country}, Exits: []string{p.Region},
 	}
-	return out
 }
 
 // document is a state with one tenant, its key, the providers, and one model per name whose targets
@@ -165,14 +160,12 @@ func document(names []string, providers ...*Provider) state.Document {
 		Keys:    []state.Key{{ID: "app", Tenant: "acme", Secret: clientKey, Models: []string{"*"}}},
 	}
 	for _, p := range providers {
-		doc.Providers = append(doc.Providers, p.accounts()...)
+		doc.Providers = append(doc.Providers, p.account())
 	}
 	for _, name := range names {
 		model := state.Model{ID: name}
 		for tier, p := range providers {
-			for _, a := range p.accounts() {
-				model.Targets = append(model.Targets, state.Target{Provider: a.ID, Model: name, Tier: tier})
-			}
+			model.Targets = append(model.Targets, state.Target{Provider: p.ID, Model: name, Tier: tier})
 		}
 		doc.Models = append(doc.Models, model)
 	}

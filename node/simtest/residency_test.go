@@ -209,7 +209,7 @@ func drawDocument(rt *rapid.T, base state.Document, providers []*Provider) state
 	}
 	chosen := state.Model{ID: model}
 	for _, p := range providers {
-		a := p.accounts()[0]
+		a := p.account()
 		a.ID = p.ID
 		a.Exits = regions.Draw(rt, "exits")
 		if rapid.IntRange(0, 3).Draw(rt, "wide") == 0 {
