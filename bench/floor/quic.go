@@ -208,14 +208,16 @@ func serveExit(ctx context.Context, addr, next string, ready func(net.Addr) erro
 func exchange(s *quic.Stream, base *url.URL, rt http.RoundTripper) error {
 	br := readers.Get().(*bufio.Reader)
 	br.Reset(s)
-	defer func() { br.Reset(nil); readers.Put(br) }()
+	body := &lentBody{br: br}
 	first, head, err := readHead(br)
 	if err != nil {
+		body.Close()
 		return err
 	}
 	method, path, _ := strings.Cut(first, " ")
-	req, err := http.NewRequestWithContext(s.Context(), method, base.Scheme+"://"+base.Host+path, br)
+	req, err := http.NewRequestWithContext(s.Context(), method, base.Scheme+"://"+base.Host+path, body)
 	if err != nil {
+		body.Close()
 		return err
 	}
 	req.ContentLength, err = strconv.ParseInt(head.Get("Content-Length"), 10, 64)
@@ -239,6 +241,24 @@ func exchange(s *quic.Stream, base *url.URL, rt http.RoundTripper) error {
 		err = copyFlush(resp.Body, func(b []byte) error { _, err := s.Write(b); return err })
 	}
 	return errors.Join(err, s.Close())
+}
+
+// lentBody is a request body whose buffer goes back to the pool when the transport closes it: it may
+// still be read after the answer has come.
+type lentBody struct {
+	br   *bufio.Reader
+	once sync.Once
+}
+
+func (b *lentBody) Read(p []byte) (int, error) { return b.br.Read(p) }
+
+// Close may be called more than once.
+func (b *lentBody) Close() error {
+	b.once.Do(func() {
+		b.br.Reset(nil)
+		readers.Put(b.br)
+	})
+	return nil
 }
 
 func selfSigned() (tls.Certificate, error) {
