@@ -56,3 +56,19 @@ func TestRatios(t *testing.T) {
 		}
 	}
 }
+
+func TestBounds(t *testing.T) {
+	tab := Table{
+		Columns: []Column{{Name: "p50 us", Bar: []Bar{{"quic2", 1.3}}}},
+		Rows:    []Row{{Name: "quic2", Figures: []Figure{{Value: 100}}}, {Name: "mesh", Floor: "quic2", Figures: []Figure{{Value: 140}}}},
+		Bounds:  []Bound{{Target: "mesh", Measure: "idle MB", Value: 41, Max: 40}, {Target: "mesh", Measure: "held KB", Value: 64, Max: 65}},
+	}
+	over := tab.Over()
+	if len(over) != 2 || !strings.Contains(over[0], "1.40x of quic2, bar 1.30") || !strings.Contains(over[1], "idle MB: 41.0, limit 40.0") {
+		t.Errorf("got %q", over)
+	}
+	var b strings.Builder
+	if err := tab.Write(&b); err != nil || !strings.Contains(b.String(), "idle MB") || strings.Count(b.String(), "OVER") != 2 {
+		t.Errorf("%v:\n%s", err, b.String())
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,10 +59,8 @@ measures them in turns and prints the ratios. It takes some minutes; nothing els
 			if err := t.Write(a.Out); err != nil {
 				return fmt.Errorf("write output: %w", err)
 			}
-			for _, r := range t.Ratios() {
-				if check && r.Over() {
-					return &failure{code: exitCheck, what: fmt.Sprintf("%s: %s is %.2f times %s, the bar is %.2f", r.Target, r.Measure, r.Ratio, r.Floor, r.Bar), next: "run it again on a quiet machine"}
-				}
+			if over := t.Over(); check && len(over) > 0 {
+				return &failure{code: exitCheck, what: "over the bar:\n" + strings.Join(over, "\n"), next: "run it again on a quiet machine"}
 			}
 			return nil
 		},
