@@ -95,7 +95,7 @@ func gatherLicenses(t *testing.T) string {
 		return strings.Compare(x, y)
 	})
 	var b strings.Builder
-	fmt.Fprintf(&b, "Causeway is under the Apache License 2.0. The binary also holds the modules below, each under the\nlicence that follows its name; their source is at the named path and version (https://proxy.golang.org).\n")
+	fmt.Fprintf(&b, "Causeway is under the Apache License 2.0. The binary also holds the modules below, each under the\nlicence that follows its name; their source is at the named path and version.\n")
 	for _, block := range blocks {
 		fmt.Fprintf(&b, "\n%s\n%s", strings.Repeat("=", 80), block)
 	}
