@@ -122,6 +122,16 @@ func TestEveryPairAnswers(t *testing.T) {
 				if o := r.last(); o.UsageKind != edge.UsageMeasured || o.Usage.Output == 0 || o.Fault != nil {
 					t.Errorf("streamed: usage %+v, fault %v", o.Usage, o.Fault)
 				}
+				if client != llm.Gemini {
+					return
+				}
+				// Without alt=sse the stream is one JSON array.
+				a = r.post("/v1beta/models/m:streamGenerateContent", q.body)
+				var elements []json.RawMessage
+				decodeJSON(t, a.body, &elements)
+				if a.status != 200 || len(elements) == 0 || !strings.Contains(string(elements[len(elements)-1]), q.end) {
+					t.Errorf("array: %d %s", a.status, a.body)
+				}
 			})
 		}
 	}

@@ -178,27 +178,12 @@ func (s *Server) welcome(x *exchange) {
 }
 
 func allows(methods, method string) bool {
-	for len(methods) > 0 {
-		m := methods
-		if i := indexComma(methods); i >= 0 {
-			m, methods = methods[:i], methods[i+2:]
-		} else {
-			methods = ""
-		}
+	for m := range strings.SplitSeq(methods, ", ") {
 		if m == method {
 			return true
 		}
 	}
 	return false
-}
-
-func indexComma(s string) int {
-	for i := range len(s) {
-		if s[i] == ',' {
-			return i
-		}
-	}
-	return -1
 }
 
 // endpoint is the metric label of a path: its pattern, so that the label's values stay few.
