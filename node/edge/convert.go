@@ -8,10 +8,10 @@ import (
 	"github.com/causeway-mesh/causeway/mesh/tunnel"
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/dialect/carrier"
+	"github.com/causeway-mesh/causeway/relay/dialect/gemini"
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
-	"github.com/causeway-mesh/causeway/relay/sse"
 )
 
 // maxConverted bounds a unary answer that is converted, in bytes: it must be held whole.
@@ -188,19 +188,27 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 // conversion writes canonical events as a client's stream, holding back what precedes the first
 // content.
 type conversion struct {
-	s    *Server
-	x    *exchange
-	r    *route
-	enc  dialect.EventEncoder
-	buf  []byte // of the event being written
-	held []byte
-	sse  *sse.Scanner // of our own frames, when the client reads an array
-	ends bool         // a stop that may come without content was seen: length, refusal
+	s   *Server
+	x   *exchange
+	r   *route
+	enc dialect.EventEncoder
+	// array is enc for a Gemini client without alt=sse, whose stream is one JSON array.
+	array *gemini.ArrayEncoder
+	buf   []byte // of the event being written
+	held  []byte
+	ends  bool // a stop that may come without content was seen: length, refusal
 }
 
 func (s *Server) newConversion(x *exchange, r *route, client dialect.ClientCodec) *conversion {
 	x.out.elements = 0
-	return &conversion{s: s, x: x, r: r, enc: client.NewEventEncoder(x.answerOptions()), sse: sse.NewScanner(maxEvent)}
+	c := &conversion{s: s, x: x, r: r}
+	if x.out.array {
+		c.array = gemini.Frontend{}.NewArrayEncoder(x.answerOptions())
+		c.enc = c.array
+	} else {
+		c.enc = client.NewEventEncoder(x.answerOptions())
+	}
+	return c
 }
 
 // take writes one event. A failure before content is returned, so that another route may answer;
@@ -225,8 +233,8 @@ func (c *conversion) take(e *llm.Event) error {
 
 func (c *conversion) write(content bool) error {
 	out := c.buf
-	if c.x.out.array {
-		out = c.elements(out)
+	if c.array != nil {
+		c.x.out.elements = c.array.Elements()
 	}
 	switch {
 	case c.x.out.contentSent():
@@ -240,25 +248,6 @@ func (c *conversion) write(content bool) error {
 		c.held = append(c.held, out...)
 		return nil
 	}
-}
-
-// elements turns server-sent events into elements of the JSON array that Gemini clients without
-// alt=sse read.
-func (c *conversion) elements(frames []byte) []byte {
-	var out []byte
-	c.sse.Feed(frames)
-	for ev, ok := c.sse.Next(); ok; ev, ok = c.sse.Next() {
-		if len(ev.Data) == 0 {
-			continue
-		}
-		sep := byte(',')
-		if c.x.out.elements == 0 {
-			sep = '['
-		}
-		c.x.out.elements++
-		out = append(append(out, sep), ev.Data...)
-	}
-	return out
 }
 
 func (c *conversion) flush() {
@@ -278,11 +267,6 @@ func (c *conversion) end() error {
 	}
 	if err := c.write(true); err != nil {
 		return err
-	}
-	if c.x.out.array {
-		if err := c.x.out.write([]byte("]")); err != nil {
-			return err
-		}
 	}
 	c.x.losses = append(c.x.losses, c.enc.Losses()...)
 	c.x.out.flush()

@@ -118,6 +118,9 @@ func (s *Server) tell(x *exchange, f *fault.Error) {
 	case x.head.Stream && !w.told:
 		event := x.front.FaultEvent(f, x.idText)
 		if w.array {
+			if !w.sent {
+				w.elements = 0 // what was held back never went out: the fault is the first element
+			}
 			event = gemini.ArrayFault(f, x.idText, w.elements)
 		}
 		_ = w.write(event)
