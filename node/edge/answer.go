@@ -122,8 +122,12 @@ func contentType(reply tunnel.Reply) string {
 // copyUnary takes the answer whole, so that a broken one can still be asked for elsewhere; one that
 // is larger than that is worth its memory streams through.
 func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
-	held := x.held[:0]
+	held, most := x.held[:0], maxUnary
 	defer func() { x.held = held[:0] }()
+	live := x.op.pass != nil && x.op.pass.live
+	if live {
+		most = 0
+	}
 	for {
 		chunk, err := ans.Next()
 		switch {
@@ -131,7 +135,7 @@ func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply
 			if werr := x.out.write(chunk); werr != nil {
 				return werr
 			}
-		case len(held)+len(chunk) > maxUnary:
+		case len(held)+len(chunk) > most:
 			s.begin(x, r, reply, -1)
 			if werr := x.out.content(held, chunk); werr != nil {
 				return werr
@@ -141,6 +145,9 @@ func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply
 			held = append(held, chunk...)
 		}
 		if err == nil {
+			if live {
+				x.out.flush()
+			}
 			continue
 		}
 		if !errors.Is(err, io.EOF) {

@@ -46,6 +46,9 @@ func (s *Server) settle(x *exchange, now time.Time) {
 	for i := range o.Attempts {
 		a := &o.Attempts[i]
 		switch {
+		case a.billed() && !o.Op.CountsTokens() && (!a.HasUsage || o.Op == llm.OpStored):
+			o.UsageKind = max(o.UsageKind, UsageUncounted)
+			o.Units, o.Unit = o.Units+x.head.Units, x.head.Unit
 		case a.HasUsage:
 			o.Usage = o.Usage.Add(a.Usage)
 			o.UsageKind = max(o.UsageKind, UsageMeasured)
@@ -55,8 +58,12 @@ func (s *Server) settle(x *exchange, now time.Time) {
 			tokens += x.reserved
 		}
 	}
-	if x.model != nil && x.model.Price.Known && o.UsageKind != UsageNone {
+	switch {
+	case x.model == nil || !x.model.Price.Known || o.UsageKind == UsageNone:
+	case x.model.Unit == "token":
 		o.Cost, o.CostKnown = meter.Cost(x.model.Price, o.Usage), o.UsageKind == UsageMeasured
+	case x.model.Unit == o.Unit: // priced by what the request asked for
+		o.Cost, o.CostKnown = meter.Cost(x.model.Price, llm.Usage{Input: o.Units}), o.UsageKind == UsageUncounted
 	}
 	if len(o.Attempts) == 0 || tokens == 0 && o.Served == nil && o.Attempts[len(o.Attempts)-1].Fault.Phase == fault.NotSent {
 		x.hold.Release(now) // nothing was asked of anybody

@@ -42,6 +42,8 @@ type Outcome struct {
 	UsageKind UsageKind
 	Cost      meter.NanoUSD
 	CostKnown bool
+	Units     int64  // what was asked for in an operation that counts no tokens
+	Unit      string // image | character; "" = not known from the request
 
 	BytesIn, BytesOut int64
 	Start             time.Time
@@ -60,14 +62,17 @@ type UsageKind uint8
 
 // Kinds of usage.
 const (
-	UsageNone     UsageKind = iota // nothing was consumed
-	UsageMeasured                  // the provider said so
-	UsageWorst                     // the provider did not say: what had been reserved
+	UsageNone      UsageKind = iota // nothing was consumed
+	UsageUncounted                  // the operation is not billed by tokens, or the provider did not say how many: Units, if known
+	UsageMeasured                   // the provider said so
+	UsageWorst                      // the provider did not say: what had been reserved
 )
 
 // String names the kind for logs and records.
 func (k UsageKind) String() string {
 	switch k {
+	case UsageUncounted:
+		return "uncounted"
 	case UsageMeasured:
 		return "measured"
 	case UsageWorst:

@@ -115,6 +115,9 @@ func speaks(p *view.Provider, op operation) (llm.Dialect, bool) {
 	if p.Speaks(op.dialect) {
 		return op.dialect, true
 	}
+	if op.pass != nil && op.dialect == llm.OpenAIChat && p.Speaks(llm.OpenAIResponses) {
+		return op.dialect, true // so does the rest of OpenAI's API
+	}
 	if op.op == llm.OpEmbed && op.dialect == llm.OpenAIChat && p.Speaks(llm.OpenAIResponses) {
 		return llm.OpenAIResponses, true // embeddings belong to either openai dialect
 	}

@@ -18,6 +18,8 @@ type operation struct {
 	methods string // what the path allows
 	root    bool   // GET / and HEAD /: clients probe it
 	upgrade bool   // WebSocket upgrade on /v1/responses
+	pass    *passage
+	path    string // of a passage, as it follows the provider's base URL
 }
 
 // parseOperation maps a request to its operation; ok is false when no API lives at the path. The
@@ -68,6 +70,9 @@ func parseOperation(method string, u *url.URL, h http.Header) (operation, bool) 
 	}
 	name, ok := strings.CutPrefix(rest, "/models")
 	if !ok || name != "" && name[0] != '/' {
+		if o, ok := parsePassage("/"+version+rest, hint); ok {
+			return o, true
+		}
 		return operation{dialect: orElse(hint, guessDialect(rest, u, h))}, false
 	}
 	name = strings.TrimPrefix(name, "/")

@@ -191,6 +191,8 @@ func endpoint(op operation, known bool) string {
 	switch {
 	case !known:
 		return "unknown"
+	case op.pass != nil:
+		return op.pass.pattern
 	case op.root:
 		return "/"
 	case op.op == llm.OpModels:

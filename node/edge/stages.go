@@ -17,7 +17,7 @@ import (
 
 // peek learns the head. It is the only parser whose result decides anything.
 func (s *Server) peek(x *exchange) error {
-	h, err := x.front.Peek(x.op.op, x.body)
+	h, err := x.peekHead()
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,10 @@ func (s *Server) decide(x *exchange) error {
 // reserve takes the request's share of every limit that applies, or says when to come back.
 func (s *Server) reserve(x *exchange) error {
 	x.limits = x.key.Limits(x.limits, x.model.ID)
-	tokens := meter.EstimateBody(x.body, x.head.MaxOutput*max(x.head.Choices, 1))
+	tokens := int64(0)
+	if x.op.op.CountsTokens() {
+		tokens = meter.EstimateBody(x.body, x.head.MaxOutput*max(x.head.Choices, 1))
+	}
 	x.reserved = tokens
 	if len(x.limits) == 0 {
 		return nil

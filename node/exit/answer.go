@@ -65,6 +65,7 @@ func newAnswer(e *Exit, acct *account, req *tunnel.Request, back dialect.Backend
 		a.small = streamBuffers.Get().(*[streamBuffer]byte)
 	} else {
 		a.large = unaryBuffers.Get().(*[unaryBuffer]byte)
+		a.toobig = op == llm.OpSpeech || op == llm.OpStored // audio and kept things state no usage
 	}
 	return a
 }
@@ -98,7 +99,7 @@ func (a *Answer) Next() ([]byte, error) {
 		var m int
 		m, err = a.resp.Body.Read(buf[n:])
 		n += m
-		if a.frames != nil && m > 0 {
+		if (a.frames != nil || a.op == llm.OpSpeech) && m > 0 {
 			break // a stream's bytes are passed on as they come
 		}
 	}
@@ -155,7 +156,7 @@ func (a *Answer) finish(err error) {
 	switch {
 	case !errors.Is(err, io.EOF):
 		t.Fault = fault.As(err)
-	case a.empty:
+	case a.empty && a.op != llm.OpStored: // deleting something may be answered with nothing
 		t.Fault = fault.New(fault.UpstreamProtocol, "the provider's answer is empty").At(fault.Sent)
 	case a.frames != nil:
 		if ev, ok := a.frames.End(); ok && a.tap.Event(ev.Name, ev.Data)&dialect.NoteTerminal != 0 {

@@ -132,7 +132,7 @@ func (e *Exit) CallIn(ctx context.Context, req *tunnel.Request, body []byte, mem
 		return nil, fault.New(fault.ExitUnreachable, "this exit has not heard from a coordinator yet")
 	}
 	acct := (*accounts)[req.Provider]
-	if acct == nil || !acct.serves(req.Model) {
+	if acct == nil || !acct.serves(req.Model) && (req.Model != "" || llm.Op(req.Op) != llm.OpStored) {
 		return nil, fault.New(fault.ExitUnreachable, "this exit may not call %s for %s", req.Provider, req.Model)
 	}
 	d, op := llm.Dialect(req.Dialect), llm.Op(req.Op)

@@ -98,6 +98,9 @@ func (l RequestLog) Record(o *edge.Outcome) {
 	if o.UsageKind != edge.UsageNone {
 		e = e.Int64("in_tok", o.Usage.Input).Int64("out_tok", o.Usage.Output).Int64("cached_tok", o.Usage.Cached).Str("usage", o.UsageKind.String())
 	}
+	if o.Unit != "" {
+		e = e.Int64("units", o.Units).Str("unit", o.Unit)
+	}
 	if o.CostKnown {
 		e = e.Str("cost_usd", o.Cost.String())
 	}

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
@@ -148,7 +149,7 @@ func (s *Snapshot) compileModels(v *api.NodeView) error {
 		if err != nil {
 			return fmt.Errorf("model %s: %w", m.ID, err)
 		}
-		out.Price = price
+		out.Price, out.Unit = price, cmp.Or(m.Price.Unit, "token")
 		for _, t := range m.Targets {
 			p, ok := s.Providers[t.Provider]
 			if !ok {

@@ -116,6 +116,7 @@ type Model struct {
 	Targets   []Target
 	Fallbacks []*Model
 	Price     meter.Price
+	Unit      string // that Price is for: token, character, image, second
 	// EqualWeights: the operator stated no shares among the targets.
 	EqualWeights bool
 }

@@ -24,6 +24,9 @@ type Head struct {
 	Choices   int64  // n or candidateCount; 1 when not stated
 	Usage     IncludeUsage
 	BodyLen   int
+	Form      bool   // the body is multipart/form-data: ModelSpan is the bare value, without quotes
+	Units     int64  // what an operation is billed by that counts no tokens, as far as the request tells
+	Unit      string // "image" or "character"; "" = not known from the request
 }
 
 // IncludeUsage is the state of stream_options.include_usage in a streamed openai-chat request:

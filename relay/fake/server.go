@@ -111,6 +111,22 @@ func (x *exchange) route() func() *problem {
 		return when(post, x.responses)
 	case "/v1/embeddings":
 		return when(post, x.embeddings)
+	case "/v1/completions":
+		return when(post, x.completions)
+	case "/v1/moderations":
+		return when(post, x.moderations)
+	case "/v1/images/generations":
+		return when(post, x.images)
+	case "/v1/images/edits":
+		return when(post, x.editImage)
+	case "/v1/images/variations":
+		return when(post, x.varyImage)
+	case "/v1/audio/speech":
+		return when(post, x.speech)
+	case "/v1/audio/transcriptions", "/v1/audio/translations":
+		return when(post, x.transcribe)
+	case "/v1/responses/compact":
+		return when(post, x.compact)
 	case "/v1/messages":
 		x.v = vendorAnthropic
 		return when(post, x.messages)

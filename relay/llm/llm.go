@@ -39,7 +39,26 @@ const (
 	OpCountTokens Op = 4
 	OpModels      Op = 5 // list
 	OpModel       Op = 6 // one model
+
+	// The operations below are passed through to providers of the client's own dialect, never converted.
+	OpComplete   Op = 7  // OpenAI's completions, before chat
+	OpModerate   Op = 8  // moderations
+	OpImage      Op = 9  // image generations, edits, variations
+	OpSpeech     Op = 10 // text to audio
+	OpTranscribe Op = 11 // audio to text: transcriptions, translations
+	OpCompact    Op = 12 // Responses compaction
+	OpStored     Op = 13 // what a provider keeps: files, batches, stored responses
 )
+
+// CountsTokens reports whether limits on tokens hold for the operation: providers bill the others by
+// image, character or second, or not at all.
+func (o Op) CountsTokens() bool {
+	switch o {
+	case OpModerate, OpImage, OpSpeech, OpTranscribe, OpStored:
+		return false
+	}
+	return true
+}
 
 // String gives the endpoint label used in metrics and audit records.
 func (o Op) String() string {
@@ -56,6 +75,20 @@ func (o Op) String() string {
 		return "models"
 	case OpModel:
 		return "model"
+	case OpComplete:
+		return "complete"
+	case OpModerate:
+		return "moderate"
+	case OpImage:
+		return "image"
+	case OpSpeech:
+		return "speech"
+	case OpTranscribe:
+		return "transcribe"
+	case OpCompact:
+		return "compact"
+	case OpStored:
+		return "stored"
 	default:
 		return "unknown"
 	}

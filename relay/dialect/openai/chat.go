@@ -23,8 +23,11 @@ var chatNames = []string{"model", "stream", "max_completion_tokens", "max_tokens
 
 // Peek implements dialect.Frontend.
 func (Chat) Peek(op llm.Op, body []byte) (dialect.Head, error) {
-	if op == llm.OpEmbed {
+	switch op {
+	case llm.OpEmbed:
 		return peekEmbed(body)
+	case llm.OpComplete, llm.OpModerate, llm.OpImage, llm.OpSpeech, llm.OpTranscribe:
+		return peekOther(op, body)
 	}
 	h := dialect.Head{Choices: 1, BodyLen: len(body)}
 	var at [8]splice.Span
@@ -114,7 +117,7 @@ func (ChatBackend) Path(op llm.Op, _, model string, _ bool) string {
 // Splice implements dialect.Backend.
 func (ChatBackend) Splice(op llm.Op, h dialect.Head, model string) []splice.Edit {
 	edits := rename(h, model)
-	if op != llm.OpGenerate || !h.Stream || !h.Usage.Injects() {
+	if op != llm.OpGenerate && op != llm.OpComplete || !h.Stream || !h.Usage.Injects() {
 		return edits
 	}
 	add := splice.Edit{Span: h.Usage.At, Text: []byte(h.Usage.Text)}
@@ -128,4 +131,4 @@ func (ChatBackend) Splice(op llm.Op, h dialect.Head, model string) []splice.Edit
 func (ChatBackend) UnaryUsage(_ llm.Op, body []byte) (llm.Usage, bool) { return unaryUsage(body) }
 
 // NewTap implements dialect.Backend.
-func (ChatBackend) NewTap(llm.Op) dialect.Tap { return &chatTap{} }
+func (ChatBackend) NewTap(op llm.Op) dialect.Tap { return newTap(op, &chatTap{}) }

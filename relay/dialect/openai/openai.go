@@ -200,13 +200,18 @@ func path(op llm.Op, model, generate string) string {
 	case llm.OpModel:
 		return "/models/" + model
 	}
-	return ""
+	return otherPath(op)
 }
 
 // rename is the edit that every operation with a body needs, unless the name is the same.
 func rename(h dialect.Head, model string) []splice.Edit {
-	if h.ModelSpan.Empty() || h.Model == model {
+	switch {
+	case h.Model == model || h.ModelSpan == splice.Span{}:
 		return nil
+	case h.Form:
+		return []splice.Edit{{Span: h.ModelSpan, Text: []byte(model)}}
+	case h.ModelSpan.Empty(): // the client left it to the provider, whose default has another name there
+		return []splice.Edit{{Span: h.ModelSpan, Text: []byte(`"model":` + dialect.Quote(model) + ",")}}
 	}
 	return []splice.Edit{{Span: h.ModelSpan, Text: []byte(dialect.Quote(model))}}
 }
@@ -232,6 +237,10 @@ func readUsage(v []byte) (llm.Usage, bool) {
 	var total int64
 	for c := dialect.Walk(v); c.Next(); {
 		switch string(c.Name) {
+		case "type": // a transcript may be billed by its seconds
+			if string(c.Value) == `"duration"` {
+				return llm.Usage{}, false
+			}
 		case "total_tokens":
 			total = dialect.Count(c.Value)
 		case "prompt_cache_hit_tokens", "cached_tokens": // DeepSeek, Moonshot

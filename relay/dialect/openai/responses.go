@@ -76,7 +76,7 @@ func (ResponsesBackend) Splice(_ llm.Op, h dialect.Head, model string) []splice.
 func (ResponsesBackend) UnaryUsage(_ llm.Op, body []byte) (llm.Usage, bool) { return unaryUsage(body) }
 
 // NewTap implements dialect.Backend.
-func (ResponsesBackend) NewTap(llm.Op) dialect.Tap { return &responsesTap{} }
+func (ResponsesBackend) NewTap(op llm.Op) dialect.Tap { return newTap(op, &responsesTap{}) }
 
 // responsesTap watches response.* events. Their names tell nearly everything.
 type responsesTap struct {
