@@ -291,23 +291,30 @@ func plain(quoted []byte) []byte {
 const (
 	ones  = 0x0101010101010101
 	highs = 0x80 * ones
+
+	nearWords = 2 * 8 // bytes of a string that are looked at before the call of plainRun pays
 )
+
+// special flags quotes, backslashes, control characters and non-ASCII bytes in eight bytes. A borrow
+// can only flag a byte above the first true hit, so the lowest flag is exact.
+func special(w uint64) uint64 {
+	q, e := w^('"'*ones), w^('\\'*ones)
+	return ((q-ones)&^q | (e-ones)&^e | (w-0x20*ones)&^w | w) & highs
+}
 
 // str reads a string, s.i standing on its opening quote.
 func (s *scanner) str() (escaped, ok bool) {
 	b, i := s.b, s.i+1
 	for {
-		// Eight bytes at a time: stop at a quote, a backslash, a control character or a non-ASCII
-		// byte. A borrow can only flag a byte above the first true hit, so the first hit is exact.
-		for i+8 <= len(b) {
-			w := binary.LittleEndian.Uint64(b[i:])
-			q, e := w^('"'*ones), w^('\\'*ones)
-			hit := ((q-ones)&^q | (e-ones)&^e | (w-0x20*ones)&^w | w) & highs
-			if hit != 0 {
+		// The first words here, since most strings and most pieces between escapes are short.
+		for near := i + nearWords; i+8 <= len(b); i += 8 {
+			if hit := special(binary.LittleEndian.Uint64(b[i:])); hit != 0 {
 				i += bits.TrailingZeros64(hit) / 8
 				break
 			}
-			i += 8
+			if i == near {
+				i = max(i, i+plainRun(b[i:])-8) // none where too little is left for a block
+			}
 		}
 		if i >= len(b) {
 			s.i = len(b)

@@ -255,6 +255,7 @@ func TestWholeNumbers(t *testing.T) {
 var (
 	body400  = []byte(`{"model":"gpt-4o","stream":true,"max_completion_tokens":512,"messages":[{"role":"system","content":"You are a helpful assistant that answers briefly."},{"role":"user","content":"` + strings.Repeat("Tell me about bridges. ", 8) + `"}],"temperature":0.7,"user":"u-1"}`)
 	body100K = agentBody()
+	bodyText = []byte(`{"model":"gpt-4o","messages":[{"role":"user","content":"` + strings.Repeat("the quick brown fox jumps over the lazy dog ", 100<<10/44) + `"}]}`)
 )
 
 // agentBody looks like a coding agent's request: many messages with escaped text, tool calls, tools.
@@ -281,7 +282,7 @@ func BenchmarkPick(b *testing.B) {
 	for _, body := range []struct {
 		name string
 		b    []byte
-	}{{"400B", body400}, {"100KB", body100K}} {
+	}{{"400B", body400}, {"100KB", body100K}, {"100KB-text", bodyText}} {
 		b.Run(body.name, func(b *testing.B) {
 			var at [3]splice.Span
 			b.ReportAllocs()
