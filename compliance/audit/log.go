@@ -93,6 +93,7 @@ type Log struct {
 	day     int // UTC day of the current segment
 	retired []*segment.Writer
 	buf     []byte
+	waiting []byte // frames of outcomes that go to the file with the next intent or fsync
 	leaf    leafHasher
 	synced  uint64        // records below this index are durable
 	failed  uint64        // records below this index and not below synced are in doubt: an fsync failed
@@ -172,6 +173,9 @@ func (l *Log) Intent(ctx context.Context, in Intent) (Ref, error) {
 	return Ref{seq: seq, ok: in.Decision == decisionAllow}, nil
 }
 
+// maxWaiting is how many bytes of outcomes are written at once at most.
+const maxWaiting = 64 << 10
+
 // decisionAllow marks an intent that an outcome will close.
 const decisionAllow = "allow"
 
@@ -238,30 +242,46 @@ func (l *Log) put(r *Record) uint64 {
 		// encode bounds the length; TestRecordNeverTooLong holds it to that.
 		l.cfg.Log.Error().Err(err).Str("kind", string(r.Kind)).Msg("audit record too long")
 	}
-	l.write(l.buf)
+	l.write(l.buf, r.Kind == KindOutcome)
 	l.chains.advance(r.Tenant, r.TenantSeq, l.leaf.sum(l.buf[segment.FrameOverhead:]))
 	l.stats.Records++
 	return r.Seq
 }
 
-// write appends a frame to the file, or to memory when the disk refuses it.
-func (l *Log) write(frame []byte) {
-	if len(l.pending) == 0 {
-		err := l.w.Append(frame)
-		if err == nil {
+// write appends a frame to the file, or to memory when the disk refuses it. One that may wait for the
+// next does: an outcome does not have to survive a kill, since its intent is then closed as unknown.
+func (l *Log) write(frame []byte, wait bool) {
+	if len(l.pending) > 0 {
+		l.pending = append(l.pending, frame...)
+		return
+	}
+	l.waiting = append(l.waiting, frame...)
+	if !wait || len(l.waiting) >= maxWaiting {
+		l.flush()
+	}
+}
+
+// flush hands the frames that wait to the file. Called with mu held.
+func (l *Log) flush() {
+	frames := l.waiting
+	if len(frames) == 0 {
+		return
+	}
+	l.waiting = frames[:0]
+	err := l.w.Append(frames)
+	if err == nil {
+		return
+	}
+	l.cfg.Log.Error().Err(err).Msg("audit log write refused")
+	l.full = true
+	if l.reserve {
+		l.reserve = false
+		if os.Remove(l.reservePath()) == nil && l.w.Append(frames) == nil {
 			return
 		}
-		l.cfg.Log.Error().Err(err).Msg("audit log write refused")
-		l.full = true
-		if l.reserve {
-			l.reserve = false
-			if os.Remove(l.reservePath()) == nil && l.w.Append(frame) == nil {
-				return
-			}
-		}
-		l.since = l.cfg.now()
 	}
-	l.pending = append(l.pending, frame...)
+	l.since = l.cfg.now()
+	l.pending = append(l.pending, frames...)
 }
 
 func (l *Log) refuse(why string) error {

@@ -176,19 +176,33 @@ func TestLeafHash(t *testing.T) {
 	}
 }
 
+// prompt hashes text in pieces: how a body arrives does not matter.
+func prompt(h *Hasher, tenant string, text []byte) Hash {
+	p := h.Prompt(tenant)
+	for _, b := range text {
+		p.Write([]byte{b})
+	}
+	return p.Sum()
+}
+
 func TestHasherSeparates(t *testing.T) {
 	h, other := NewHasher([]byte("pepper")), NewHasher([]byte("another"))
-	a := h.Prompt("acme", []byte("hello"))
-	if !a.Equal(h.Prompt("acme", []byte("hello"))) {
+	a := prompt(h, "acme", []byte("hello"))
+	if !a.Equal(prompt(h, "acme", []byte("hello"))) {
 		t.Error("not deterministic")
 	}
 	for why, b := range map[string]Hash{
-		"tenants": h.Prompt("other", []byte("hello")), "domains": h.Subject("acme", "hello"),
-		"peppers": other.Prompt("acme", []byte("hello")), "texts": h.Prompt("acme", []byte("hellO")),
+		"tenants": prompt(h, "other", []byte("hello")), "domains": h.Subject("acme", "hello"),
+		"peppers": prompt(other, "acme", []byte("hello")), "texts": prompt(h, "acme", []byte("hellO")),
 	} {
 		if a.Equal(b) {
 			t.Errorf("two %s give one hash", why)
 		}
+	}
+	whole := h.Prompt("acme")
+	whole.Write([]byte("hello"))
+	if !a.Equal(whole.Sum()) {
+		t.Error("pieces and the whole differ")
 	}
 	if h.Subject("acme", "") != (Hash{}) {
 		t.Error("no subject has a hash")

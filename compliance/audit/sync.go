@@ -40,6 +40,7 @@ func (l *Log) rotate() {
 	if l.w != nil && !l.renew && l.w.Size() < l.cfg.SegmentSize && l.day == day(now) {
 		return
 	}
+	l.flush() // what is numbered already belongs into the old file
 	if len(l.pending) > 0 || now.Before(l.retryAt) {
 		return
 	}
@@ -105,6 +106,7 @@ func (l *Log) run(ctx context.Context) {
 // sync makes everything written so far durable and wakes those who wait.
 func (l *Log) sync() {
 	l.mu.Lock()
+	l.flush()
 	w, retired, upto := l.w, l.retired, l.chains.seq
 	stuck := len(l.pending) > 0
 	l.retired = nil

@@ -3,7 +3,6 @@ package edge
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -63,8 +62,9 @@ func (a *Attempt) take(t tunnel.Trailer) {
 // streamed tells an answer of events from one whole JSON document: Gemini streams an array when the
 // client did not ask for server-sent events.
 func streamed(reply tunnel.Reply, d llm.Dialect) bool {
-	t, _, _ := mime.ParseMediaType(contentType(reply))
-	return t == "text/event-stream" || t == "application/json" && d == llm.Gemini
+	t, _, _ := strings.Cut(contentType(reply), ";")
+	t = strings.TrimSpace(t)
+	return strings.EqualFold(t, "text/event-stream") || strings.EqualFold(t, "application/json") && d == llm.Gemini
 }
 
 // begin writes the status line and the headers of an answer, unless a keepalive has done so already:

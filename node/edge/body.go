@@ -94,6 +94,7 @@ func (s *Server) read(x *exchange) error {
 	if want < 0 {
 		want = smallBody
 	}
+	prompt := s.hasher(x).Prompt(x.key.Tenant.ID)
 	// One byte more shows the end without growing.
 	x.memory = lend.Get(int(min(want, maxLent)) + 1)
 	buf := x.memory.Bytes()[:0]
@@ -105,6 +106,7 @@ func (s *Server) read(x *exchange) error {
 			x.memory = larger
 		}
 		n, err := src.Read(buf[len(buf):cap(buf)])
+		prompt.Write(buf[len(buf) : len(buf)+n]) // now, while the rest is on its way
 		buf = buf[:len(buf)+n]
 		if int64(len(buf)) > s.cfg.MaxBody {
 			return tooLarge()
@@ -119,7 +121,7 @@ func (s *Server) read(x *exchange) error {
 			return fault.New(fault.Malformed, "the body could not be read").With(err)
 		}
 	}
-	x.body = buf
+	x.body, x.prompt = buf, prompt.Sum()
 	x.outcome.BytesIn = int64(len(buf))
 	if x.r.ContentLength != 0 {
 		_ = x.out.rc.SetReadDeadline(time.Time{})

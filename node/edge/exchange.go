@@ -66,6 +66,7 @@ type exchange struct {
 	// read
 	body   []byte
 	memory *lend.Buffer // where body lies
+	prompt audit.Hash   // of body
 	head   dialect.Head
 
 	// resolve

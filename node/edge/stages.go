@@ -149,13 +149,12 @@ func (s *Server) intent(x *exchange, refused *fault.Error) audit.Intent {
 		Rules: x.verdict.Rules, Revision: x.verdict.Revision, Mode: x.verdict.Audit,
 		EdgeRegion: string(s.cfg.Region), EdgeCountry: string(x.snapshot.Regions[s.cfg.Region].Country), Trace: x.outcome.Traceparent,
 	}
-	h := s.hasher(x)
-	in.Prompt = h.Prompt(t.ID, x.body)
+	in.Prompt = x.prompt
 	subject := x.r.Header.Get("X-Causeway-Subject")
 	if subject == "" {
 		subject = x.head.User
 	}
-	in.Subject = h.Subject(t.ID, subject)
+	in.Subject = s.hasher(x).Subject(t.ID, subject)
 	if refused != nil {
 		in.Code, in.Why = refused.Kind.Info().Code, refused.Message
 		return in
