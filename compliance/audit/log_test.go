@@ -393,8 +393,8 @@ func TestOpenRefuses(t *testing.T) {
 
 // disk is a file system whose files can refuse writes and fsyncs.
 type disk struct {
-	full, broken atomic.Bool
-	syncs        atomic.Int64
+	full, broken  atomic.Bool
+	syncs, writes atomic.Int64
 }
 
 type diskFile struct {
@@ -420,6 +420,7 @@ func (f *diskFile) WriteAt(b []byte, at int64) (int, error) {
 		n, _ := f.File.WriteAt(b[:len(b)/2], at)
 		return n, syscall.ENOSPC
 	}
+	f.d.writes.Add(1)
 	return f.File.WriteAt(b, at)
 }
 
@@ -516,6 +517,33 @@ func TestBufferDoesNotWaitForFsync(t *testing.T) {
 	}
 	if s := l.Stats(); s.Unsynced != 100 {
 		t.Errorf("unsynced: %+v", s)
+	}
+}
+
+// An intent is in the file when Intent returns; an outcome goes with the next write.
+func TestOutcomesWaitForTheNextWrite(t *testing.T) {
+	dir := t.TempDir()
+	d := &disk{}
+	l := open(t, Config{Dir: dir, GroupFsync: time.Hour, segments: d.options()})
+	start := d.writes.Load()
+	const n = 50
+	for i := range n {
+		ref := intent(t, l, "acme", fmt.Sprint("r", i))
+		if got := d.writes.Load() - start; got != int64(i)+1 {
+			t.Fatalf("%d writes after %d intents", got, i+1)
+		}
+		if err := l.Outcome(ref, Outcome{Result: ResultOK}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.writes.Load() - start; got != n+1 {
+		t.Errorf("%d writes for %d requests and the close", got, n)
+	}
+	if rep := verify(t, dir); rep.Intents != n || rep.OpenIntents != 0 || rep.Outcomes != n {
+		t.Errorf("%+v", rep)
 	}
 }
 
