@@ -146,6 +146,15 @@ type Reasoning struct {
 	Extra  Extra
 }
 
+// Visible is how much of the thinking the client expects to see: who switches it on and does not say
+// gets to see it, as protocols with such a switch have it.
+func (r *Reasoning) Visible() Show {
+	if r.Show == ShowUnset && r.Mode > ReasoningOff {
+		return ShowSummary
+	}
+	return r.Show
+}
+
 // Stated reports whether the client said anything about thinking.
 func (r *Reasoning) Stated() bool {
 	return r.Mode != ReasoningUnset || r.Effort != EffortUnset || r.Budget.Set || r.Show != ShowUnset

@@ -131,7 +131,11 @@ func (e *encoder) thinking() {
 	}
 	e.Name("thinkingConfig")
 	e.Open('{')
-	switch t.Show {
+	show := t.Show
+	if !e.home {
+		show = t.Visible()
+	}
+	switch show {
 	case llm.ShowNone:
 		e.BoolMember("includeThoughts", false)
 	case llm.ShowConcise, llm.ShowDetailed:

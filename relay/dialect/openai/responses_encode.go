@@ -241,18 +241,13 @@ func (e *responsesBody) reasoning() {
 	e.w.Close('}')
 }
 
-// summaryName is what the client wants to see. Who switches thinking on and does not say gets to see
-// it, as protocols with such a switch have it.
+// summaryName is what the client wants to see.
 func summaryName(q *llm.Reasoning) string {
-	switch q.Show {
+	switch show := q.Visible(); show {
 	case llm.ShowSummary:
 		return "auto"
 	case llm.ShowConcise, llm.ShowDetailed:
-		return q.Show.String()
-	case llm.ShowUnset:
-		if q.Mode == llm.ReasoningOn || q.Mode == llm.ReasoningAdaptive || q.Mode == llm.ReasoningBetweenTools {
-			return "auto"
-		}
+		return show.String()
 	}
 	return ""
 }
