@@ -500,6 +500,15 @@ func TestToolsJSONAndLimits(t *testing.T) {
 		{why: "gemini: length", r: apis()[3].req("fake", "fake:tokens=50", false, `,"generation_config":{"max_output_tokens":2}`), has: `"finishReason":"MAX_TOKENS"`},
 		{why: "an image is seen", r: openAIPost("/v1/chat/completions", `{"model":"fake","messages":[{"role":"user","content":[{"type":"text","text":"?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}]}`), has: "I see 1 attachment(s): image/png."},
 		{why: "a tool result is answered with text", r: openAIPost("/v1/chat/completions", `{"model":"fake","messages":[{"role":"user","content":"use the tool"},{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"w","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"sunny"}]`+oai+`}`), has: "The tool answered: sunny"},
+		{why: "results of parallel calls are answered together", r: openAIPost("/v1/chat/completions", `{"model":"fake","messages":[{"role":"user","content":"use the tools"},{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"w","arguments":"{}"}},{"id":"c2","type":"function","function":{"name":"z","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"sunny"},{"role":"tool","tool_call_id":"c2","content":"late"}]`+oai+`}`), has: "The tool answered: sunny late"},
+		{why: "instructions after a result do not hide it", r: post("/v1beta/models/fake:generateContent?key=k", `{"contents":[{"role":"user","parts":[{"text":"use the tool"}]},{"role":"model","parts":[{"functionCall":{"name":"w"}}]},{"role":"user","parts":[{"functionResponse":{"name":"w","response":{"output":"sunny"}}}]}],"systemInstruction":{"parts":[{"text":"terse"}]},"tools":[{"functionDeclarations":[{"name":"w"}]}]}`), has: `The tool answered: {\"output\":\"sunny\"}`},
+		{why: "chat: effort is counted", r: apis()[0].req("gpt-5", "x", false, `,"reasoning_effort":"low"`), has: `"reasoning_tokens":8`},
+		{why: "chat: no effort", r: apis()[0].req("gpt-5", "x", false, `,"reasoning_effort":"none"`), has: `"reasoning_tokens":0`},
+		{why: "gemini: a level is counted", r: apis()[3].req("fake", "x", false, `,"generationConfig":{"thinkingConfig":{"thinkingLevel":"LOW"}}`), has: `"thoughtsTokenCount":8`, not: `"thought":true`},
+		{why: "gemini: and in a stream", r: apis()[3].req("fake", "x", true, `,"generationConfig":{"thinkingConfig":{"thinkingBudget":-1}}`), has: `"thoughtsTokenCount": 8`, not: `"thought": true`},
+		{why: "gemini: thoughts are shown", r: apis()[3].req("fake", "x", false, `,"generationConfig":{"thinkingConfig":{"includeThoughts":true}}`), has: `"thought":true`},
+		{why: "responses: effort is counted", r: apis()[1].req("gpt-5", "x", false, `,"reasoning":{"effort":"low"}`), has: `"reasoning_tokens":8`, not: "summary_text"},
+		{why: "responses: a summary is shown", r: apis()[1].req("gpt-5", "x", false, `,"reasoning":{"effort":"low","summary":"auto"}`), has: "summary_text"},
 		{why: "the country is stated", r: apis()[2].req("fake", "x", false, ""), has: `"inference_geo":"CN"`},
 	} {
 		code, _, b := serve(New(Options{Country: "CN"}), c.r)

@@ -46,6 +46,9 @@ func (x *exchange) gemini(version, model, verb string) func() *problem {
 			return nil
 		}
 		s := q.perform(x.s.opt.Seed, 0)
+		if !q.shown {
+			s.thoughts = nil
+		}
 		w := &geminiWriter{x: x, q: q, s: s, id: s.rng.id("", 23)}
 		if verb == "streamGenerateContent" {
 			w.stream(x.r.URL.Query().Get("alt") == "sse")
@@ -176,6 +179,7 @@ func (w *geminiWriter) stream(sse bool) {
 		frames++
 		x.send(b)
 	}
+	w.sent = s.think - int64(len(s.thoughts)) // those that are not shown
 	for _, t := range s.thoughts {
 		x.token()
 		w.sent++

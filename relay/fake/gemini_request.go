@@ -22,6 +22,7 @@ type geminiRequest struct {
 	temperature *float64
 	topP        *float64
 	step        bool // the newest content was the model's calls
+	shown       bool // thoughts are parts of the answer; else they are only counted
 }
 
 type geminiCall struct{ name string }
@@ -146,11 +147,12 @@ func (q *geminiRequest) config(r *reader, key []byte) {
 		r.object(func(key []byte) {
 			switch camel(key) {
 			case "includeThoughts":
-				q.think = r.bool()
+				q.shown = r.bool()
+				q.think = q.think || q.shown
 			case "thinkingBudget":
-				r.int()
+				q.think = r.int() != 0 || q.think
 			case "thinkingLevel":
-				r.str()
+				q.think = r.str() != "MINIMAL" || q.think
 			default:
 				r.unknown(key)
 			}

@@ -63,3 +63,6 @@ func listed(name string) bool {
 func reasons(model string) bool {
 	return strings.HasPrefix(model, "o3") || strings.HasPrefix(model, "o4") || strings.HasPrefix(model, "gpt-5")
 }
+
+// takesEffort reports whether an OpenAI model knows reasoning effort; the fake provider's own do.
+func takesEffort(model string) bool { return reasons(model) || strings.HasPrefix(model, "fake") }

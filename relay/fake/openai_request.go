@@ -27,7 +27,7 @@ type chatCheck struct {
 	temperature, topP      *float64
 	topLogprobs            *int64
 	logprobs               bool
-	format                 string
+	format, effort         string
 	toolChoice, parallel   bool
 	texts                  []string // of the messages, for JSON mode's rule
 	pending                []string // tool calls that wait for their results
@@ -105,8 +105,10 @@ func (v *chatCheck) member(r *reader, key []byte) {
 		})
 	case "frequency_penalty", "presence_penalty":
 		r.optFloat()
+	case "reasoning_effort":
+		v.effort = r.str()
 	case "audio", "function_call", "functions", "logit_bias", "metadata", "modalities", "moderation", "prediction", "prompt_cache_key",
-		"prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "safety_identifier", "seed", "service_tier", "store", "user",
+		"prompt_cache_options", "prompt_cache_retention", "safety_identifier", "seed", "service_tier", "store", "user",
 		"verbosity", "web_search_options":
 		r.skip()
 	default:
@@ -274,6 +276,9 @@ func (v *chatCheck) message(r *reader, i int) {
 	}
 }
 
+// efforts are the values of reasoning effort, none stated among them.
+var efforts = [...]string{"", "none", "minimal", "low", "medium", "high", "xhigh", "max"}
+
 func containsJSON(s string) bool {
 	return strings.Contains(s, "json") || strings.Contains(s, "JSON") || strings.Contains(s, "Json")
 }
@@ -366,6 +371,10 @@ func (v *chatCheck) check() error {
 		return badParam("max_tokens", "unsupported_parameter", "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.")
 	case v.temperature != nil && *v.temperature != 1 && reasons(q.model):
 		return badParam("temperature", "unsupported_value", "Unsupported value: 'temperature' does not support %v with this model. Only the default (1) value is supported.", *v.temperature)
+	case v.effort != "" && !takesEffort(q.model):
+		return badParam("reasoning_effort", "unknown_parameter", "Unrecognized request argument supplied: reasoning_effort")
+	case !slices.Contains(efforts[:], v.effort):
+		return badParam("reasoning_effort", "invalid_value", "Invalid value: '%s'. Supported values are: 'none', 'minimal', 'low', 'medium', 'high', 'xhigh', and 'max'.", clip(v.effort, 40))
 	case len(q.stops) > 4:
 		return badParam("stop", "array_above_max_length", "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length %d instead.", len(q.stops))
 	case q.n < 1 || q.n > 128:
@@ -384,6 +393,7 @@ func (v *chatCheck) check() error {
 			return p
 		}
 	}
+	q.think = v.effort != "" && v.effort != "none" // chat counts it and shows nothing
 	switch v.format {
 	case "", "text":
 	case "json_object":

@@ -129,7 +129,7 @@ func (w *responsesWriter) build(emit func([]byte)) {
 	item := func(name string, raw []byte) {
 		event(name, func() { w.b = append(append(w.b, `,"item":`...), raw...); w.index() })
 	}
-	if len(s.thoughts) > 0 {
+	if len(s.thoughts) > 0 && w.q.summary != "" { // effort alone is counted, not shown
 		id := s.rng.hex("rs_", 50)
 		sealed := ""
 		if w.q.sealed {

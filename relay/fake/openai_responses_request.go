@@ -202,6 +202,10 @@ func (q *responsesRequest) check() *problem {
 		return badParam("input", "", "No tool output found for function call %s.", clip(q.open[0], 100))
 	case q.max != nil && *q.max < 16:
 		return badParam("max_output_tokens", "integer_below_min_value", "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got %d instead.", *q.max)
+	case q.effort != "" && !takesEffort(q.model):
+		return badParam("reasoning.effort", "unsupported_parameter", "Unsupported parameter: 'reasoning.effort' is not supported with this model.")
+	case !slices.Contains(efforts[:], q.effort):
+		return badParam("reasoning.effort", "invalid_value", "Invalid value: '%s'. Supported values are: 'none', 'minimal', 'low', 'medium', 'high', 'xhigh', and 'max'.", clip(q.effort, 40))
 	case q.temperature != nil && reasons(q.model) && *q.temperature != 1:
 		return badParam("temperature", "unsupported_parameter", "Unsupported parameter: 'temperature' is not supported with this model.")
 	}
@@ -216,6 +220,6 @@ func (q *responsesRequest) check() *problem {
 	if q.max != nil {
 		q.prompt.max = *q.max
 	}
-	q.think = q.summary != ""
+	q.think = q.summary != "" || q.effort != "" && q.effort != "none"
 	return ranges(q.temperature, q.topP)
 }

@@ -31,7 +31,7 @@ type tool struct {
 type prompt struct {
 	model   string
 	last    string // the newest user text
-	result  string // the newest tool result, when the conversation ends with one
+	result  string // the newest tool results, when the conversation ends with them
 	answers bool   // the conversation ends with a tool result
 	hash    uint64
 	tokens  int64
@@ -48,14 +48,17 @@ type prompt struct {
 	think   bool
 }
 
-// say adds a text of the conversation.
+// say adds a text of the conversation. Instructions end no tool's turn: some SDKs write them last.
 func (p *prompt) say(role, text string) {
 	p.hash = mix(p.hash^uint64(len(role)), text)
 	p.tokens += meter.Count(text)
-	p.answers = false
-	if role == "user" {
+	switch role {
+	case "system", "developer":
+		return
+	case "user":
 		p.last = text
 	}
+	p.answers, p.result = false, ""
 }
 
 func (p *prompt) see(mime string, size int) {
@@ -64,8 +67,13 @@ func (p *prompt) see(mime string, size int) {
 	p.tokens += 258
 }
 
+// answer adds a tool's result; those of parallel calls follow each other.
 func (p *prompt) answer(text string) {
+	before := p.result
 	p.say("tool", text)
+	if before != "" {
+		text = before + " " + text
+	}
 	p.answers, p.result = true, text
 }
 
