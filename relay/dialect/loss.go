@@ -37,12 +37,12 @@ func (l *Losses) Refuse(path, reason string) {
 	l.refused = append(l.refused, path+": "+reason)
 }
 
-// Part reports a part, or with field a member of it. A part that the user wrote is hard: the model
+// Part reports a part, or with field a member of it (or a path inside it). A part that the user wrote is hard: the model
 // would answer something else. History that only the vendor understands is soft.
 func (l *Losses) Part(p *llm.Part, field, reason string) {
 	path := p.At
 	if field != "" {
-		path += "/" + escape(field)
+		path += "/" + field
 	}
 	switch {
 	case field == "" && p.Kind != llm.PartThinking && p.Kind != llm.PartOpaque:
@@ -55,28 +55,37 @@ func (l *Losses) Part(p *llm.Part, field, reason string) {
 // Tool reports a tool definition that cannot be carried: always hard.
 func (l *Losses) Tool(t *llm.Tool, reason string) { l.Refuse(t.At, reason) }
 
-// Extra reports members that only their own dialect understands, found in the object at path. Members
-// that say nothing (null, false, empty) are passed over; those that change what is asked are hard.
+// Extra reports members that only their own dialect understands, found in the object at path; a slash in
+// a name is the decoder's, for a member further inside. Members that say nothing (null, false, empty) are
+// passed over; those that change what is asked are hard.
 func (l *Losses) Extra(e llm.Extra, path string) {
 	for _, m := range e {
-		if !Filled(m.Value) || string(m.Value) == "false" {
-			continue
+		at := path
+		for name := range strings.SplitSeq(m.Name, "/") {
+			at = Child(at, name)
 		}
-		at := path + "/" + escape(m.Name)
-		if path == "" && hardExtra(l.From, m.Name) {
+		switch {
+		case path == "" && hardExtra(l.From, m):
 			l.Refuse(at, llm.LostNoEquivalent)
-		} else {
+		case Filled(m.Value) && string(m.Value) != "false":
 			l.Drop(at, llm.LostUnknown)
 		}
 	}
 }
 
-// hardExtra lists the request members whose absence would change the meaning of the request.
-func hardExtra(d llm.Dialect, name string) bool {
+// hardExtra knows the request members whose absence would change the meaning of the request.
+func hardExtra(d llm.Dialect, m llm.Member) bool {
+	name := m.Name
+	switch {
+	case d == llm.OpenAIChat && name == "web_search_options":
+		return !unset(m.Value) // {} switches the search on
+	case !Filled(m.Value) || string(m.Value) == "false":
+		return false
+	}
 	switch d {
 	case llm.OpenAIChat:
 		switch name {
-		case "audio", "modalities", "prediction", "web_search_options":
+		case "audio", "modalities", "prediction":
 			return true
 		}
 	case llm.OpenAIResponses:
@@ -91,8 +100,14 @@ func hardExtra(d llm.Dialect, name string) bool {
 		}
 	case llm.Gemini:
 		switch name {
-		case "cachedContent", "cached_content":
+		case "cachedContent", "cached_content", "generationConfig/responseMimeType":
 			return true
+		case "generationConfig/responseModalities", "generationConfig/response_modalities":
+			for c := Walk(m.Value); c.Next(); {
+				if string(c.Value) != `"TEXT"` {
+					return true
+				}
+			}
 		}
 	}
 	return false

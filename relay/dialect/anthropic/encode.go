@@ -40,7 +40,8 @@ type requestEncoder struct {
 	output bool // structured output through a forced tool
 	schema llm.Raw
 	plan   plan
-	skip   int // cache marks to leave out
+	skip   int  // cache marks to leave out
+	long   bool // cache marks are all of the long lifetime
 	files  bool
 }
 
@@ -217,14 +218,21 @@ func ttlOf(c llm.CacheTTL) llm.CacheTTL {
 // countMarks reports cache marks that are too many, or of a lifetime that the vendor does not have.
 // Of too many the first are left out: later ones cover more of the prompt.
 func (e *requestEncoder) countMarks() {
-	n := 0
+	n, brief := 0, short(e.r.Cache)
+	e.long = ttlOf(e.r.Cache) == llm.Cache1h
+	e.marks(func(c llm.CacheTTL, _ string) {
+		brief = brief || short(c)
+		e.long = e.long || ttlOf(c) == llm.Cache1h
+	})
+	// The vendor refuses a long one after a short one. Its own clients know that.
+	e.long = e.long && brief && !e.same
 	visit := func(c llm.CacheTTL, at string) {
 		if c == llm.CacheUnset {
 			return
 		}
 		n++
-		if ttlOf(c) != c {
-			e.l.Drop(dialect.Child(at, "cache_control"), llm.LostRange)
+		if ttlOf(c) != c || e.long && short(c) {
+			e.l.Drop(dialect.Child(at, dialect.CacheMember(e.r.From)), llm.LostRange)
 		}
 	}
 	e.marks(visit)
@@ -237,10 +245,15 @@ func (e *requestEncoder) countMarks() {
 		e.marks(func(c llm.CacheTTL, at string) {
 			if c != llm.CacheUnset && left > 0 {
 				left--
-				e.l.Drop(dialect.Child(at, "cache_control"), llm.LostRange)
+				e.l.Drop(dialect.Child(at, dialect.CacheMember(e.r.From)), llm.LostRange)
 			}
 		})
 	}
+}
+
+// short reports a mark of the vendor's shorter lifetime.
+func short(c llm.CacheTTL) bool {
+	return c != llm.CacheUnset && ttlOf(c) != llm.Cache1h
 }
 
 // marks visits the places of cache marks in the order in which they are written. Opaque parts bring
@@ -290,7 +303,10 @@ func (e *requestEncoder) cacheControl(c llm.CacheTTL) {
 	w.Name("cache_control")
 	w.Open('{')
 	w.StrMember("type", "ephemeral")
-	if c = ttlOf(c); c != llm.CacheDefault {
+	if c = ttlOf(c); e.long {
+		c = llm.Cache1h
+	}
+	if c != llm.CacheDefault {
 		w.StrMember("ttl", c.String())
 	}
 	w.Close('}')

@@ -179,7 +179,7 @@ func (e *requestEncoder) accept(p *llm.Part, role llm.Role) bool {
 		e.l.Extra(p.Extra, p.At)
 	}
 	if p.Seal != nil && p.Kind != llm.PartThinking {
-		e.l.Part(p, sealMember(e.r.From), llm.LostForeign)
+		e.l.Part(p, dialect.SealMember(e.r.From), llm.LostForeign)
 	}
 	for i := range p.Citations {
 		if role != llm.RoleAssistant || !p.Citations[i].Opaque.For(llm.AnthropicMessages, e.o.Scope) {
@@ -192,7 +192,7 @@ func (e *requestEncoder) accept(p *llm.Part, role llm.Role) bool {
 		// The vendor refuses blocks without visible text (vercel/ai #5576).
 		if p.Text == "" || !e.same && blank(p.Text) {
 			if p.Cache != llm.CacheUnset {
-				e.l.Part(p, "cache_control", llm.LostCombination)
+				e.l.Part(p, dialect.CacheMember(e.r.From), llm.LostCombination)
 			}
 			return false
 		}
@@ -248,16 +248,6 @@ func (e *requestEncoder) acceptCall(p *llm.Part) bool {
 		e.l.Part(p, "arguments", llm.LostRewritten)
 	}
 	return true
-}
-
-func sealMember(from llm.Dialect) string {
-	switch from {
-	case llm.Gemini:
-		return "thoughtSignature"
-	case llm.OpenAIResponses:
-		return "encrypted_content"
-	}
-	return "signature"
 }
 
 // toolName is the vendor's pattern ^[a-zA-Z0-9_-]{1,128}$.

@@ -126,7 +126,7 @@ func (e *encoder) function(t *llm.Tool) {
 		e.l.Drop(dialect.Child(t.At, "strict"), llm.LostNoEquivalent)
 	}
 	if t.Cache != llm.CacheUnset {
-		e.l.Drop(dialect.Child(t.At, e.cacheName()), llm.LostNoEquivalent)
+		e.l.Drop(dialect.Child(t.At, dialect.CacheMember(e.r.From)), llm.LostNoEquivalent)
 	}
 	e.Close('}')
 }
@@ -294,12 +294,4 @@ func (e *encoder) rest() {
 	if r.Cache != llm.CacheUnset {
 		e.l.Field(llm.FieldCache, llm.LostNoEquivalent)
 	}
-}
-
-// cacheName is the client's member for a cache mark on a part or tool.
-func (e *encoder) cacheName() string {
-	if e.r.From == llm.AnthropicMessages {
-		return "cache_control"
-	}
-	return "prompt_cache_breakpoint"
 }

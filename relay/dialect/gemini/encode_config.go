@@ -158,6 +158,9 @@ func (e *encoder) thinking() {
 
 func (e *encoder) effort(t *llm.Reasoning) {
 	off := t.Mode == llm.ReasoningOff || t.Effort == llm.EffortNone
+	if off && t.Effort > llm.EffortNone {
+		e.l.Field(llm.FieldEffort, llm.LostCombination)
+	}
 	switch {
 	case off && (e.home || e.o.Quirks.NoEffort):
 		e.IntMember("thinkingBudget", 0)

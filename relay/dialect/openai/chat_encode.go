@@ -353,6 +353,9 @@ func (e *chatEncoder) reasoning() {
 		}
 	} else if effort != llm.EffortUnset {
 		e.w.StrMember("reasoning_effort", effort.String())
+		if effort == llm.EffortNone && g.Effort > effort {
+			l.Field(llm.FieldEffort, llm.LostCombination)
+		}
 		if g.Budget.Set && g.Effort == llm.EffortUnset && g.Mode != llm.ReasoningOff {
 			l.Field(llm.FieldBudget, llm.LostRange)
 		}

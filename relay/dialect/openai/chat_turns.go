@@ -99,7 +99,7 @@ func (e *chatEncoder) note(p *llm.Part) bool {
 // unsaid reports seals and citations, which texts of a request cannot have here.
 func (e *chatEncoder) unsaid(p *llm.Part) {
 	if p.Seal != nil && !p.Seal.For(llm.OpenAIChat, e.o.Scope) {
-		e.l.Drop(p.At+"/"+sealMember(e.r.From), llm.LostForeign)
+		e.l.Drop(p.At+"/"+dialect.SealMember(e.r.From), llm.LostForeign)
 	}
 	if len(p.Citations) > 0 {
 		e.l.Part(p, "citations", llm.LostNoEquivalent)
@@ -326,7 +326,7 @@ func (e *chatEncoder) turn(m *llm.Message, last bool) {
 func (e *chatEncoder) prefill(m *llm.Message) {
 	if e.o.Quirks.NoPrefill {
 		e.l.Refuse(m.At, llm.LostModel)
-	} else {
+	} else if !vendor(e.r.From) { // whose clients know that
 		e.l.Drop(m.At, llm.LostRewritten)
 	}
 }
@@ -434,7 +434,7 @@ func (e *chatEncoder) call(p *llm.Part) {
 	case p.Seal.For(llm.OpenAIChat, e.o.Scope):
 		writeSignature(w, string(p.Seal.Data))
 	case p.Seal != nil:
-		e.l.Drop(p.At+"/"+sealMember(e.r.From), llm.LostForeign)
+		e.l.Drop(p.At+"/"+dialect.SealMember(e.r.From), llm.LostForeign)
 	}
 	if p.Cache != llm.CacheUnset {
 		e.l.Drop(p.At+"/cache_control", llm.LostNoEquivalent)
@@ -480,7 +480,7 @@ func (e *chatEncoder) result(p *llm.Part) (media bool) {
 	text := strings.Join(texts, "\n")
 	if p.IsError {
 		text = failed + text
-		e.l.Drop(p.At+"/is_error", llm.LostRewritten)
+		e.l.Part(p, dialect.ErrorMember(e.r.From), llm.LostRewritten)
 	}
 	if text == "" && media {
 		text = seeBelow

@@ -72,7 +72,7 @@ func (e *responsesBody) tools() {
 
 func (e *responsesBody) tool(t *llm.Tool) {
 	if t.Cache != llm.CacheUnset {
-		e.l.Drop(dialect.Child(t.At, "cache_control"), llm.LostNoEquivalent)
+		e.l.Drop(dialect.Child(t.At, dialect.CacheMember(e.r.From)), llm.LostNoEquivalent)
 	}
 	if t.Kind == llm.ToolHosted {
 		if t.Opaque.For(llm.OpenAIResponses, e.o.Scope) {
@@ -210,6 +210,9 @@ func (e *responsesBody) reasoning() {
 		return
 	}
 	effort := dialect.WantedEffort(q)
+	if effort == llm.EffortNone && q.Effort > effort {
+		e.l.Field(llm.FieldEffort, llm.LostCombination)
+	}
 	if q.Effort == llm.EffortUnset {
 		switch {
 		case q.Budget.Set:
