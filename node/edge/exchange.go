@@ -93,6 +93,7 @@ type exchange struct {
 
 	// forward
 	out         clientWriter
+	elsewhere   bool         // another exit would be asked if this attempt failed
 	held        []byte       // of the answer, until it may be sent
 	canonical   *llm.Request // decoded once, when a route converts
 	undecodable error        // why that is not possible
@@ -135,6 +136,10 @@ func (s *Server) end(x *exchange) {
 	*x = exchange{routes: m.routes, ways: m.ways, exits: m.exits, limits: m.limits, held: m.held}
 	s.exchanges.Put(x)
 }
+
+// Movable implements tunnel.Caller: a silent exit is given up for another one only while the client has
+// seen nothing of the answer.
+func (x *exchange) Movable() bool { return x.elsewhere && !x.out.sent.Load() }
 
 func (x *exchange) context() context.Context { return x.r.Context() }
 

@@ -92,7 +92,7 @@ func (s *Server) auditOutcome(x *exchange) audit.Outcome {
 		switch {
 		case f.Kind == fault.Canceled:
 			out.Result = audit.ResultCanceled
-		case x.out.sent:
+		case x.out.sent.Load():
 			out.Result = audit.ResultPartial
 		}
 	}
@@ -125,7 +125,7 @@ func (s *Server) tell(x *exchange, f *fault.Error) {
 	case x.head.Stream && !w.told:
 		event := x.front.FaultEvent(f, x.idText)
 		if w.array {
-			if !w.sent {
+			if !w.sent.Load() {
 				w.elements = 0 // what was held back never went out: the fault is the first element
 			}
 			event = gemini.ArrayFault(f, x.idText, w.elements)

@@ -38,6 +38,7 @@ func (s *Server) forward(x *exchange) error {
 			r = next(x.routes, r, fault.As(err))
 			continue
 		}
+		x.elsewhere = len(history)+1 < x.snapshot.Route.Attempts && otherExit(x.routes, r)
 		if err = s.attempt(ctx, x, r, body, header); err == nil {
 			return nil
 		}
@@ -75,6 +76,16 @@ func untried(routes []route) (n int) {
 		}
 	}
 	return n
+}
+
+// otherExit tells whether a route by another exit than r's has not been tried.
+func otherExit(routes []route, r *route) bool {
+	for i := range routes {
+		if o := &routes[i]; !o.tried && o.exit.ID != r.exit.ID {
+			return true
+		}
+	}
+	return false
 }
 
 // next picks the best route not tried yet. A fault of the exit passes over the other routes through
@@ -152,7 +163,7 @@ func (s *Server) request(x *exchange, r *route, body Body) tunnel.Request {
 		Op: uint8(x.op.op), Stream: x.head.Stream, Class: uint8(x.class), Method: x.r.Method,
 		Path:     path,
 		RawQuery: upstream.QueryWithoutKey(x.r.URL.RawQuery), Header: forwardedHeaders(x.r.Header), BodyLen: body.Len(),
-		Traceparent: x.outcome.Traceparent, ViewIndex: x.snapshot.Index,
+		Traceparent: x.outcome.Traceparent, ViewIndex: x.snapshot.Index, Caller: x,
 	}
 }
 
