@@ -34,6 +34,24 @@ type ProviderCodec interface {
 	NewEventDecoder(o DecodeOptions) EventDecoder
 }
 
+// EmbedClient converts embeddings for clients of one dialect. A Frontend whose protocol has them
+// implements it beside ClientCodec.
+type EmbedClient interface {
+	// DecodeEmbed is to embeddings what DecodeRequest is to generation.
+	DecodeEmbed(op llm.Op, body []byte, h Head) (*llm.EmbedRequest, error)
+	// EncodeEmbeddings writes the answer to q, with r's usage where the protocol demands one.
+	EncodeEmbeddings(r *llm.EmbedResponse, q *llm.EmbedRequest) ([]byte, []llm.Loss)
+}
+
+// EmbedProvider converts embeddings for providers of one dialect.
+type EmbedProvider interface {
+	// EncodeEmbed is to embeddings what EncodeRequest is to generation: all inputs in one request.
+	EncodeEmbed(q *llm.EmbedRequest, o EncodeOptions) (Encoded, error)
+	// DecodeEmbeddings reads the answer to a request of that many inputs. Errors are UpstreamProtocol
+	// faults: a vector that is missing or no vector would be taken for another's.
+	DecodeEmbeddings(body []byte, inputs int) (*llm.EmbedResponse, error)
+}
+
 // EncodeOptions is what an encoder must know beside the request.
 type EncodeOptions struct {
 	Model     string // the provider's name

@@ -17,10 +17,14 @@ type Losses struct {
 }
 
 // Field reports a top-level setting, hard or soft by its kind.
-func (l *Losses) Field(f llm.Field, reason string) {
-	p := Pointer(l.From, f)
+func (l *Losses) Field(f llm.Field, reason string) { l.FieldAt("", f, reason) }
+
+// FieldAt reports a setting of the object at path.
+func (l *Losses) FieldAt(path string, f llm.Field, reason string) {
+	p := path + Pointer(l.From, f)
 	switch f {
-	case llm.FieldN, llm.FieldStop, llm.FieldLogitBias, llm.FieldLogprobs, llm.FieldTopLogprobs, llm.FieldParallel, llm.FieldFormat:
+	case llm.FieldN, llm.FieldStop, llm.FieldLogitBias, llm.FieldLogprobs, llm.FieldTopLogprobs, llm.FieldParallel, llm.FieldFormat,
+		llm.FieldDims:
 		l.Refuse(p, reason)
 	default:
 		l.Drop(p, reason)
@@ -228,6 +232,9 @@ var pointers = [llm.LastField + 1][4]string{
 	llm.FieldStore:            {"/store", "/store", "", ""},
 	llm.FieldCacheKey:         {"/prompt_cache_key", "/prompt_cache_key", "", ""},
 	llm.FieldCache:            {"/prompt_cache_options", "/prompt_cache_options", "/cache_control", ""},
+	llm.FieldDims:             {"/dimensions", "/dimensions", "", "/outputDimensionality"},
+	llm.FieldTask:             {"", "", "", "/taskType"},
+	llm.FieldTitle:            {"", "", "", "/title"},
 }
 
 // Pointer is the JSON pointer of setting f in a request of dialect d; "/" and a neutral name never

@@ -32,7 +32,7 @@ type Config struct {
 
 // A case is a txtar archive. Its comment says what it shows. Files, each optional:
 //
-//	options                  lines "key: value": op (count_tokens), model, max_output, quirks (names of
+//	options                  lines "key: value": op (count_tokens, embed, embed_batch), model, max_output, quirks (names of
 //	                         dialect.Quirks fields, comma-separated), stream-differs (the reason why a
 //	                         stream of this case says something else than the whole answer)
 //	client/DIALECT.json      the request, as clients of that dialect write it
@@ -105,8 +105,13 @@ func known(name string) bool {
 func (c *testCase) option(k, v string) bool {
 	switch k {
 	case "op":
-		c.op = llm.OpCountTokens
-		return v == llm.OpCountTokens.String()
+		for _, op := range [...]llm.Op{llm.OpCountTokens, llm.OpEmbed, llm.OpEmbedBatch} {
+			if v == op.String() {
+				c.op = op
+				return true
+			}
+		}
+		return false
 	case "model":
 		c.encode.Model = v
 	case "max_output":
@@ -140,6 +145,10 @@ func (c *testCase) file(name string) []byte {
 }
 
 func (c *testCase) run(t *testing.T, cfg Config) {
+	if c.op == llm.OpEmbed || c.op == llm.OpEmbedBatch {
+		c.embed(t, cfg)
+		return
+	}
 	requests := make([]*llm.Request, len(cfg.Codecs))
 	for i, k := range cfg.Codecs {
 		body := bytes.TrimSpace(c.file("client/" + string(k.Dialect) + ".json"))
