@@ -23,35 +23,58 @@ const maxConverted = 64 << 20
 func (s *Server) prepare(x *exchange, r *route) (Body, http.Header, error) {
 	// A history with our carriers in it was answered elsewhere: passed on unread, the client's own
 	// vendor would refuse signatures that are not its own.
-	foreign := x.op.op == llm.OpGenerate && carrier.Within(x.body)
+	foreign := !embeds(x.op.op) && carrier.Within(x.body)
 	if !r.convert && !foreign {
 		x.losses = nil
 		return Body{Bytes: x.body, Memory: x.memory, Edits: registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model)}, nil, nil
 	}
-	if err := x.decode(); err != nil {
-		return Body{}, nil, err
-	}
-	codec, ok := registry.Provider(r.dialect)
-	if !ok {
-		return Body{}, nil, fault.New(fault.Unsupported, "%s", registry.Unsupported(x.op.dialect, r.dialect))
-	}
-	enc, err := codec.EncodeRequest(x.canonical, dialect.EncodeOptions{Model: r.target.Model, Scope: r.target.Provider.ID})
+	enc, err := x.encode(r, x.op.op)
 	if err != nil {
 		return Body{}, nil, err
 	}
+	return Body{Converted: &enc.Body, Memory: x.memory}, enc.Header, nil
+}
+
+// encode writes the request in the dialect of r as operation op, and notes what that loses.
+func (x *exchange) encode(r *route, op llm.Op) (enc dialect.Encoded, err error) {
+	o := dialect.EncodeOptions{Model: r.target.Model, Scope: r.target.Provider.ID}
+	if err := x.decode(); err != nil {
+		return enc, err
+	}
+	if embeds(op) {
+		codec, ok := registry.EmbedProvider(r.dialect)
+		if !ok {
+			return enc, fault.New(fault.Unsupported, "%s", registry.Unsupported(op, x.op.dialect, r.dialect))
+		}
+		enc, err = codec.EncodeEmbed(x.embed, o)
+	} else {
+		codec, ok := registry.Provider(r.dialect)
+		if !ok {
+			return enc, fault.New(fault.Unsupported, "%s", registry.Unsupported(op, x.op.dialect, r.dialect))
+		}
+		q := *x.canonical
+		q.Op = op
+		enc, err = codec.EncodeRequest(&q, o)
+	}
+	if err != nil {
+		return enc, err
+	}
 	if x.r.Header.Get("X-Causeway-Strict") == "1" {
 		if f := dialect.Strict(enc.Losses); f != nil {
-			return Body{}, nil, f
+			return enc, f
 		}
 	}
 	x.losses = enc.Losses
-	return Body{Converted: &enc.Body, Memory: x.memory}, enc.Header, nil
+	return enc, nil
 }
 
 // decode reads the client's request into the canonical model, once for all attempts.
 func (x *exchange) decode() error {
-	if x.canonical != nil || x.undecodable != nil {
+	if x.canonical != nil || x.embed != nil || x.undecodable != nil {
 		return x.undecodable
+	}
+	if embeds(x.op.op) {
+		return x.decodeEmbed()
 	}
 	codec, ok := registry.Client(x.op.dialect)
 	if !ok {
@@ -79,27 +102,38 @@ func (x *exchange) decodeOptions(r *route) dialect.DecodeOptions {
 	return dialect.DecodeOptions{Op: x.op.op, ID: x.idText, Scope: r.target.Provider.ID}
 }
 
-// convertUnary reads a provider's whole answer and writes it in the client's dialect.
-func (s *Server) convertUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
-	var body []byte
+// whole reads a provider's answer to its end.
+func whole(ans Answer) (body []byte, err error) {
 	for {
 		chunk, err := ans.Next()
 		if len(body)+len(chunk) > maxConverted {
-			return fault.New(fault.UpstreamProtocol, "the provider's answer is larger than %d bytes and cannot be converted", maxConverted).At(fault.Sent)
+			return nil, fault.New(fault.UpstreamProtocol, "the provider's answer is larger than %d bytes and cannot be converted", maxConverted).At(fault.Sent)
 		}
 		body = append(body, chunk...)
 		if err == nil {
 			continue
 		}
 		if !errors.Is(err, io.EOF) {
-			return err
+			return nil, err
 		}
 		break
 	}
 	if t, ok := ans.Trailer(); ok && t.Fault != nil {
-		return t.Fault
+		return nil, t.Fault
 	} else if !ok || !t.Complete {
-		return fault.New(fault.UpstreamPartial, "the answer ended before it was complete").At(fault.Partial)
+		return nil, fault.New(fault.UpstreamPartial, "the answer ended before it was complete").At(fault.Partial)
+	}
+	return body, nil
+}
+
+// convertUnary reads a provider's whole answer and writes it in the client's dialect.
+func (s *Server) convertUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
+	body, err := whole(ans)
+	if err != nil {
+		return err
+	}
+	if embeds(x.op.op) {
+		return s.convertVectors(x, r, body)
 	}
 	provider, _ := registry.Provider(r.dialect)
 	client, _ := registry.Client(x.op.dialect)
@@ -107,7 +141,7 @@ func (s *Server) convertUnary(x *exchange, r *route, ans Answer, reply tunnel.Re
 	if err != nil {
 		return fault.As(err).At(fault.Sent)
 	}
-	if resp.Empty() {
+	if x.op.op == llm.OpGenerate && resp.Empty() {
 		return fault.New(fault.UpstreamProtocol, "the provider's answer holds no content").At(fault.Sent)
 	}
 	if x.head.Stream { // asked to stream, the provider answered whole
@@ -294,7 +328,7 @@ func (s *Server) convertedRequest(x *exchange, r *route, req *tunnel.Request, he
 	req.Method = http.MethodPost
 	req.RawQuery = ""
 	if r.dialect == llm.Gemini {
-		req.Path = registry.Backend(r.dialect).Path(x.op.op, "v1beta", r.target.Model, x.head.Stream)
+		req.Path = registry.Backend(r.dialect).Path(llm.Op(req.Op), "v1beta", r.target.Model, x.head.Stream)
 		if x.head.Stream {
 			req.RawQuery = "alt=sse"
 		}

@@ -83,6 +83,7 @@ type exchange struct {
 	limits   []lease.Applied
 
 	// plan
+	local  *route          // set and no routes: the edge answers with an estimate of its own
 	routes []route         // best first
 	ways   []route         // as found
 	exits  []geo.Candidate // of ways
@@ -97,7 +98,9 @@ type exchange struct {
 	held        []byte       // of the answer, until it may be sent
 	canonical   *llm.Request // decoded once, when a route converts
 	undecodable error        // why that is not possible
-	losses      []llm.Loss   // of the attempt that is running or that answered
+	embed       *llm.EmbedRequest
+	guess       int64      // input tokens, where the provider that embedded states none; 0 = not known
+	losses      []llm.Loss // of the attempt that is running or that answered
 
 	outcome Outcome
 }

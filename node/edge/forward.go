@@ -153,14 +153,17 @@ func (s *Server) attempt(ctx context.Context, x *exchange, r *route, body Body, 
 }
 
 func (s *Server) request(x *exchange, r *route, body Body) tunnel.Request {
-	path := x.op.path
+	op, path := x.op.op, x.op.path
+	if r.convert {
+		op = registry.Asked(op, r.dialect)
+	}
 	if x.op.pass == nil {
-		path = registry.Backend(r.dialect).Path(x.op.op, x.op.version, r.target.Model, x.head.Stream)
+		path = registry.Backend(r.dialect).Path(op, x.op.version, r.target.Model, x.head.Stream)
 	}
 	return tunnel.Request{
 		ID: x.id, Attempt: uint8(len(x.outcome.Attempts)), Timeout: time.Until(x.start.Add(maxRequest)),
 		Tenant: x.key.Tenant.ID, Provider: r.target.Provider.ID, Dialect: string(r.dialect), Model: r.target.Model,
-		Op: uint8(x.op.op), Stream: x.head.Stream, Class: uint8(x.class), Method: x.r.Method,
+		Op: uint8(op), Stream: x.head.Stream, Class: uint8(x.class), Method: x.r.Method,
 		Path:     path,
 		RawQuery: upstream.QueryWithoutKey(x.r.URL.RawQuery), Header: forwardedHeaders(x.r.Header), BodyLen: body.Len(),
 		Traceparent: x.outcome.Traceparent, ViewIndex: x.snapshot.Index, Caller: x,

@@ -207,6 +207,9 @@ func endpoint(op operation, known bool) string {
 		}
 		return "/v1/chat/completions"
 	case llm.OpenAIResponses:
+		if op.op == llm.OpCountTokens {
+			return "/v1/responses/input_tokens"
+		}
 		return "/v1/responses"
 	case llm.AnthropicMessages:
 		if op.op == llm.OpCountTokens {

@@ -80,10 +80,7 @@ func (s *Server) decide(x *exchange) error {
 // reserve takes the request's share of every limit that applies, or says when to come back.
 func (s *Server) reserve(x *exchange) error {
 	x.limits = x.key.Limits(x.limits, x.model.ID)
-	tokens := int64(0)
-	if x.op.op.CountsTokens() {
-		tokens = meter.EstimateBody(x.body, x.head.MaxOutput*max(x.head.Choices, 1))
-	}
+	tokens := most(x)
 	x.reserved = tokens
 	if len(x.limits) == 0 {
 		return nil
@@ -103,6 +100,18 @@ func (s *Server) reserve(x *exchange) error {
 	default:
 		return fault.New(fault.RateLimited, "requests per minute are used up: this key or tenant may send %d here", denial.Limit).After(after)
 	}
+}
+
+// most bounds the tokens that a request can use: its input and the answer that it allows. Vectors have
+// no output tokens, and counting is free everywhere: it takes from the requests per minute only.
+func most(x *exchange) int64 {
+	switch op := x.op.op; {
+	case op == llm.OpCountTokens || !op.CountsTokens():
+		return 0
+	case embeds(op):
+		return meter.Count(x.body)
+	}
+	return meter.EstimateBody(x.body, x.head.MaxOutput*max(x.head.Choices, 1))
 }
 
 // rateHeaders shows the tightest of the limits that apply, in the client's own protocol.

@@ -46,6 +46,11 @@ func Unsupported(op llm.Op, client, provider llm.Dialect) string {
 	if client == provider {
 		return ""
 	}
+	switch op {
+	case llm.OpGenerate, llm.OpEmbed, llm.OpEmbedBatch, llm.OpCountTokens:
+	default:
+		return op.String() + " is only passed through"
+	}
 	for _, x := range lacking {
 		if x.op == op && (x.dialect == client || x.dialect == provider) {
 			return x.reason

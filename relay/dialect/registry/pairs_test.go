@@ -21,6 +21,9 @@ var asks = map[llm.Dialect][]llm.Op{
 func TestEveryPairIsImplementedOrRefused(t *testing.T) {
 	t.Parallel()
 	for client, ops := range asks {
+		if client != llm.OpenAIChat && registry.Unsupported(llm.OpImage, client, llm.OpenAIChat) == "" {
+			t.Errorf("images of %s are said to be converted", client)
+		}
 		for _, op := range ops {
 			for _, provider := range llm.Dialects {
 				_, c := registry.Client(client)
