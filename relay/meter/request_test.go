@@ -77,8 +77,10 @@ func TestRequestCountsEveryPart(t *testing.T) {
 			{Role: llm.RoleAssistant, Parts: []llm.Part{{Kind: llm.PartCall, Name: "f", Text: "{}"}}},
 			{Role: llm.RoleTool, Parts: []llm.Part{{Kind: llm.PartResult, Content: []llm.Part{{Text: "x"}}}}},
 		}}, frame + callTokens + Count("f") + Count("{}") + messageTokens + Count("x")},
-		{"tools", &llm.Request{Tools: []llm.Tool{{Name: "f", Description: "d", Schema: llm.Raw(`{"type":"object"}`)}}},
-			answerTokens + toolsTokens + toolTokens + Count("f") + Count("d") + Count(`{"type":"object"}`)*2/5},
+		{
+			"tools", &llm.Request{Tools: []llm.Tool{{Name: "f", Description: "d", Schema: llm.Raw(`{"type":"object"}`)}}},
+			answerTokens + toolsTokens + toolTokens + Count("f") + Count("d") + Count(`{"type":"object"}`)*2/5,
+		},
 	} {
 		if got := Request(c.r); got != c.want {
 			t.Errorf("%s: %d, want %d", c.why, got, c.want)
