@@ -272,3 +272,22 @@ func TestCountsAreAskedForWhereSomebodyCounts(t *testing.T) {
 		t.Errorf("%d %s, %+v", a.status, a.body, o.Served)
 	}
 }
+
+// Vectors have no output: a limit on tokens holds them by their input alone, and settles what was used.
+func TestEmbeddingsReserveTheirInputOnly(t *testing.T) {
+	for _, provider := range []llm.Dialect{llm.OpenAIChat, llm.Gemini} {
+		r := newRig(t, func(v *api.NodeView) {
+			embedding(provider, "fake-embed")(v)
+			v.Limits = []state.Limit{{Tenant: "acme", TPM: 60}}
+		})
+		body := `{"model":"m","input":"a few words to embed","dimensions":4}`
+		for i := range 5 {
+			if a := r.post("/v1/embeddings", body); a.status != 200 {
+				t.Errorf("%s, request %d: %d %s", provider, i, a.status, a.body)
+			}
+		}
+		if a := r.post("/v1/embeddings", strings.Replace(body, "a few", strings.Repeat("many ", 100), 1)); a.status != 429 {
+			t.Errorf("%s: a large one is not held: %d", provider, a.status)
+		}
+	}
+}

@@ -21,9 +21,6 @@ var asks = map[llm.Dialect][]llm.Op{
 func TestEveryPairIsImplementedOrRefused(t *testing.T) {
 	t.Parallel()
 	for client, ops := range asks {
-		if client != llm.OpenAIChat && registry.Unsupported(llm.OpImage, client, llm.OpenAIChat) == "" {
-			t.Errorf("images of %s are said to be converted", client)
-		}
 		for _, op := range ops {
 			for _, provider := range llm.Dialects {
 				_, c := registry.Client(client)
@@ -41,6 +38,21 @@ func TestEveryPairIsImplementedOrRefused(t *testing.T) {
 					t.Errorf("%s of %s to %s is neither implemented nor refused", op, client, provider)
 				case client != provider && c && p && why != "":
 					t.Errorf("%s of %s to %s is implemented and refused: %s", op, client, provider, why)
+				}
+			}
+		}
+	}
+}
+
+// TestWhatPassesThroughIsNotConverted: operations without a canonical form are refused between any two
+// dialects.
+func TestWhatPassesThroughIsNotConverted(t *testing.T) {
+	t.Parallel()
+	for _, op := range []llm.Op{llm.OpComplete, llm.OpModerate, llm.OpImage, llm.OpSpeech, llm.OpTranscribe, llm.OpCompact, llm.OpStored} {
+		for _, client := range llm.Dialects {
+			for _, provider := range llm.Dialects {
+				if refused := registry.Unsupported(op, client, provider) != ""; refused != (client != provider) {
+					t.Errorf("%s of %s to %s: refused %v", op, client, provider, refused)
 				}
 			}
 		}
