@@ -387,3 +387,84 @@ func (q *geminiRequest) check() *problem {
 	}
 	return nil
 }
+
+// geminiEmbed answers embedContent and batchEmbedContents.
+func (x *exchange) geminiEmbed(model, verb string) *problem {
+	type item struct {
+		embedInput
+		dims int64
+		ok   bool
+	}
+	var items []item
+	one := func(r *reader, it *item, key []byte) {
+		switch camel(key) {
+		case "content":
+			q := &geminiRequest{}
+			q.text(r, "user")
+			it.hash, it.tokens, it.ok = q.hash, q.tokens, true
+		case "outputDimensionality":
+			it.dims = r.int()
+		case "model", "taskType", "title", "autoTruncate", "embedContentConfig":
+			r.skip()
+		default:
+			r.unknown(key)
+		}
+	}
+	var single item
+	err := readObject(x.body, func(r *reader, key []byte) {
+		if verb == "embedContent" {
+			one(r, &single, key)
+			return
+		}
+		if string(key) != "requests" {
+			r.unknown(key)
+			return
+		}
+		r.array(func(int) {
+			var it item
+			r.object(func(key []byte) { one(r, &it, key) })
+			items = append(items, it)
+		})
+	})
+	if verb == "embedContent" {
+		items = append(items, single)
+	}
+	switch {
+	case err != nil:
+		return x.v.problemOf(err)
+	case !known(model):
+		return geminiLost("v1beta", model, verb)
+	case len(items) == 0:
+		return bad("* BatchEmbedContentsRequest.requests: contents is not specified\n")
+	case len(items) > 100:
+		return bad("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n")
+	}
+	b := make([]byte, 0, 1<<10)
+	if verb == "embedContent" {
+		b = append(b, `{"embedding":`...)
+	} else {
+		b = append(b, `{"embeddings":[`...)
+	}
+	for i, it := range items {
+		n := int64(dimensions(model))
+		switch {
+		case !it.ok:
+			return bad("* EmbedContentRequest.content: contents is not specified\n")
+		case it.dims < 0 || it.dims > n:
+			return bad("* EmbedContentRequest.output_dimensionality: must be between 1 and %d.\n", n)
+		case it.dims > 0:
+			n = it.dims
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendVector(append(b, `{"values":`...), it.vector(model, x.s.opt.Seed, int(n))), '}')
+	}
+	if verb == "batchEmbedContents" {
+		b = append(b, ']')
+	}
+	if x.begin(model) {
+		x.unary(&script{}, append(b, '}'))
+	}
+	return nil
+}

@@ -50,10 +50,7 @@ const (
 	FieldStore
 	FieldCacheKey
 	FieldCache
-	FieldDims // of an EmbedConfig, as the next two
-	FieldTask
-	FieldTitle
 )
 
 // LastField is the highest Field, for tables and their tests.
-const LastField = FieldTitle
+const LastField = FieldCache

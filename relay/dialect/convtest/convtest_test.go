@@ -45,8 +45,7 @@ func (d toy) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.Enc
 	b, err := json.Marshal(struct {
 		Model    string `json:"model"`
 		Messages []llm.Message
-		Hosted   bool `json:",omitempty"`
-	}{o.Model, r.Messages, r.From == d.name && r.Extra != nil})
+	}{o.Model, r.Messages})
 	if err != nil {
 		return dialect.Encoded{}, err
 	}

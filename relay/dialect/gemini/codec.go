@@ -6,6 +6,4 @@ var (
 	_ dialect.ClientCodec   = Frontend{}
 	_ dialect.ProviderCodec = Backend{}
 	_ dialect.EventEncoder  = (*ArrayEncoder)(nil)
-	_ dialect.EmbedClient   = Frontend{}
-	_ dialect.EmbedProvider = Backend{}
 )
