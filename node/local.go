@@ -24,9 +24,9 @@ type forwarder struct {
 // Forward implements edge.Forwarder.
 func (f *forwarder) Forward(ctx context.Context, to view.Exit, req tunnel.Request, body edge.Body) (edge.Answer, error) {
 	if f.here != nil && to.ID == f.self {
-		sent := body.Edited()
-		a, err := f.here.CallIn(ctx, &req, sent)
-		sent.Drop()
+		bytes, mem := body.Edited()
+		a, err := f.here.CallIn(ctx, &req, bytes, mem)
+		mem.Drop()
 		if err != nil {
 			return nil, err
 		}
