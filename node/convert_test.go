@@ -94,7 +94,7 @@ func only(d llm.Dialect) func(v *api.NodeView) {
 func TestEveryPairAnswers(t *testing.T) {
 	for _, client := range llm.Dialects {
 		for _, provider := range llm.Dialects {
-			why := registry.Unsupported(client, provider)
+			why := registry.Unsupported(llm.OpGenerate, client, provider)
 			t.Run(string(client)+" to "+string(provider), func(t *testing.T) {
 				r := newRig(t, only(provider))
 				q := clientRequest[client]
@@ -139,7 +139,7 @@ func TestEveryPairAnswers(t *testing.T) {
 
 // A lossy conversion names what it lost, and is refused under x-causeway-strict.
 func TestLossesAreReported(t *testing.T) {
-	if why := registry.Unsupported(llm.OpenAIChat, llm.AnthropicMessages); why != "" {
+	if why := registry.Unsupported(llm.OpGenerate, llm.OpenAIChat, llm.AnthropicMessages); why != "" {
 		t.Skip(why)
 	}
 	r := newRig(t, only(llm.AnthropicMessages))
@@ -160,7 +160,7 @@ func TestLossesAreReported(t *testing.T) {
 // With equal weights the provider that speaks the client's dialect answers; with stated shares the
 // shares are kept.
 func TestPassThroughIsPreferred(t *testing.T) {
-	if why := registry.Unsupported(llm.AnthropicMessages, llm.Gemini); why != "" {
+	if why := registry.Unsupported(llm.OpGenerate, llm.AnthropicMessages, llm.Gemini); why != "" {
 		t.Skip(why)
 	}
 	r := newRig(t, nil)
@@ -175,7 +175,7 @@ func TestPassThroughIsPreferred(t *testing.T) {
 // A route that cannot carry the request is passed over for one that can; what no route can carry is
 // a 400 that names the field, not an attempt.
 func TestRefusedConversionTriesOtherRoutes(t *testing.T) {
-	if why := registry.Unsupported(llm.OpenAIChat, llm.AnthropicMessages); why != "" {
+	if why := registry.Unsupported(llm.OpGenerate, llm.OpenAIChat, llm.AnthropicMessages); why != "" {
 		t.Skip(why)
 	}
 	r := newRig(t, only(llm.AnthropicMessages))

@@ -24,9 +24,9 @@ type forwarder struct {
 // Forward implements edge.Forwarder.
 func (f *forwarder) Forward(ctx context.Context, to view.Exit, req tunnel.Request, body edge.Body) (edge.Answer, error) {
 	if f.here != nil && to.ID == f.self {
-		bytes, mem := body.Edited()
-		a, err := f.here.CallIn(ctx, &req, bytes, mem)
-		mem.Drop()
+		sent := body.Edited()
+		a, err := f.here.CallIn(ctx, &req, sent)
+		sent.Drop()
 		if err != nil {
 			return nil, err
 		}

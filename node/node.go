@@ -136,7 +136,7 @@ func (n *Node) has(r identity.Role) bool {
 
 func (n *Node) newEdge() error {
 	cfg := n.cfg
-	n.pool = tunnel.NewPool(tunnel.PoolConfig{Endpoint: n.endpoint, Log: n.log, DeadAfter: exitDeadAfter})
+	n.pool = tunnel.NewPool(tunnel.PoolConfig{Endpoint: n.endpoint, Log: n.log})
 	n.health = newHealth(string(n.self.Node), func(id string) (time.Duration, bool) { return n.pool.RTT(identity.NodeID(id)) },
 		func(id string) bool { return n.pool.Down(identity.NodeID(id)) }, n.peerState)
 	metrics, err := obs.NewRequests(cfg.Registry)
@@ -241,10 +241,6 @@ func (n *Node) Self() identity.Peer { return n.self }
 func (n *Node) View() *view.Holder { return n.view }
 
 const (
-	// exitDeadAfter is how long requests wait on an exit that stopped answering before they are tried
-	// elsewhere. New requests pass it over after 300 ms already.
-	exitDeadAfter = 1500 * time.Millisecond
-
 	renewEvery  = 24 * time.Hour
 	renewRetry  = time.Minute
 	publishTick = time.Second

@@ -109,13 +109,18 @@ func newRig(t *testing.T, change func(v *api.NodeView)) *rig {
 		}
 		r.exits[n.ID] = exit.New(exit.Config{View: h, Observe: func(time.Time, exit.Sample) {}, Log: zerolog.Nop()})
 	}
+	r.serve(1 << 20)
+	return r
+}
+
+// serve starts the edge with a limit of bodies, in place of the one before.
+func (r *rig) serve(maxBody int64) {
 	r.edge = edge.New(edge.Config{
 		Node: "edge-1", Region: "cn-east", View: r.holder, Locate: r, Paths: r, Forward: r, Audit: r.audit, Recorder: r.outcomes,
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, MaxBody: 1 << 20, LoopbackAtHome: true, Log: zerolog.Nop(),
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, MaxBody: maxBody, LoopbackAtHome: true, Log: zerolog.Nop(),
 	})
 	r.server = httptest.NewServer(r.edge)
-	t.Cleanup(r.server.Close)
-	return r
+	r.t.Cleanup(r.server.Close)
 }
 
 func (r *rig) apply() {
@@ -131,8 +136,9 @@ func (r *rig) Forward(ctx context.Context, to view.Exit, req tunnel.Request, bod
 	if r.broken[to.ID] {
 		return nil, unreachable()
 	}
-	sent, _ := body.Edited()
-	a, err := r.exits[to.ID].Call(ctx, &req, sent)
+	sent := body.Edited()
+	a, err := r.exits[to.ID].CallIn(ctx, &req, sent)
+	sent.Drop()
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,21 @@ func limitedKey(t testing.TB, id string) string {
 	secret := "cw_test_" + id + "_0123456789abcdef"
 	doc := fmt.Sprintf(`{"version":1,"keys":[{"id":%q,"tenant":"dev","secret":%q,"models":["*"]}],"limits":[{"tenant":"dev","key":%q,"model":"*","rpm":%d}]}`,
 		id, secret, id, len(mesh.Edges))
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, mesh.Admin+"/v1/apply", strings.NewReader(doc))
+	apply(t, doc)
+	wait(t, "the new key", secret, "/v1/models")
+	return secret
+}
+
+// apply adds what doc, in the form of mesh.yaml, holds.
+func apply(t testing.TB, doc string) {
+	t.Helper()
+	admin(t, http.MethodPost, "/v1/apply", doc)
+}
+
+// admin asks the admin API and gives the answer's body.
+func admin(t testing.TB, method, path, body string) []byte {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, mesh.Admin+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,22 +169,31 @@ func limitedKey(t testing.TB, id string) string {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if b, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
-		t.Fatalf("apply: %s: %s", res.Status, b)
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %s: %s, %v", method, path, res.Status, b, err)
 	}
-	waitKey(t, secret)
-	return secret
+	return b
 }
 
-// waitKey waits until the edge knows the key. Listing models takes nothing from any limit.
-func waitKey(t testing.TB, secret string) {
+// pinned makes a model of its own that only one provider serves, and waits until the edge knows it.
+func pinned(t testing.TB, provider, model string) string {
+	t.Helper()
+	id := "only-" + provider + "-" + model
+	apply(t, fmt.Sprintf(`{"version":1,"models":[{"id":%q,"targets":[{"provider":%q,"model":%q}]}]}`, id, provider, model))
+	wait(t, "the new model", mesh.APIKey, "/v1/models/"+id)
+	return id
+}
+
+// wait waits until the edge serves path to a key. Listing models takes nothing from any limit.
+func wait(t testing.TB, what, key, path string) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, edge(t, "us-west")+"/v1/models", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, edge(t, "us-west")+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("Authorization", "Bearer "+secret)
+		req.Header.Set("Authorization", "Bearer "+key)
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +203,7 @@ func waitKey(t testing.TB, secret string) {
 			return
 		}
 	}
-	t.Fatal("the edge did not learn the new key within 10 s")
+	t.Fatalf("the edge did not learn of %s within 10 s", what)
 }
 
 var routeForm = regexp.MustCompile(`^edge=us-west;exit=(us-west|eu-central);provider=([a-z-]+);model=(.+)$`)

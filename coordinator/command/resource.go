@@ -26,7 +26,6 @@ type Provider struct {
 	Exits      []string  `json:"exits,omitempty" yaml:"exits"` // regions; none = all
 	Limits     RateLimit `json:"limits,omitzero" yaml:"limits"`
 	Timeouts   Timeouts  `json:"timeouts,omitzero" yaml:"timeouts"`
-	Vendor     string    `json:"vendor,omitempty" yaml:"vendor"` // a row of the vendors' table; "" = as base_url tells
 	Version    uint64    `json:"version,omitempty" yaml:"-"`
 }
 
@@ -67,7 +66,6 @@ type Model struct {
 	Targets   []Target `json:"targets" yaml:"targets"`
 	Fallbacks []string `json:"fallbacks,omitempty" yaml:"fallbacks"`
 	Price     Price    `json:"price,omitzero" yaml:"price"`
-	MaxOutput int64    `json:"max_output,omitempty" yaml:"max_output"` // tokens; 0 = as the table of model families says
 	Version   uint64   `json:"version,omitempty" yaml:"-"`
 }
 
@@ -77,8 +75,6 @@ type Target struct {
 	Model    string `json:"model" yaml:"model"`
 	Weight   int    `json:"weight,omitempty" yaml:"weight"` // 0 counts as 1
 	Tier     int    `json:"tier,omitempty" yaml:"tier"`
-	// MaxOutput counts before the model's.
-	MaxOutput int64 `json:"max_output,omitempty" yaml:"max_output"`
 }
 
 // Price is USD per million units, as decimal strings; all empty = unknown.

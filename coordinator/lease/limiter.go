@@ -194,7 +194,7 @@ func (l *Limiter) Reserve(now time.Time, key string, share Limits, tokens int64)
 
 // ReserveAll reserves one request with an estimate of tokens under every limit, or under none. On
 // refusal the Denial is the one with the longest wait. Limits with the same Key count once, the first.
-// Without limits that bind it always succeeds. It does not allocate for up to six known keys.
+// Without limits that bind it always succeeds, and a request of no tokens waits for none. It does not allocate for up to six known keys.
 func (l *Limiter) ReserveAll(now time.Time, all []Applied, tokens int64) (Hold, Denial, bool) {
 	t := l.offset(now)
 	var mask uint64
@@ -266,7 +266,7 @@ func (p *part) refusal(t time.Duration, tokens int64) (worst Denial) {
 			p.e.tokens = &Window{head: slotOf(t)}
 		}
 		p.e.tokens.advance(t)
-		if wait := p.e.tokens.wait(lim, min(max(0, tokens), lim), t); wait > 0 {
+		if wait := p.e.tokens.wait(lim, min(max(0, tokens), lim), t); wait > 0 && tokens > 0 {
 			note(TPM, lim, wait)
 		}
 	}

@@ -76,6 +76,28 @@ func TestConcurrencyCountsWhatRuns(t *testing.T) {
 	c.Release(t0)
 }
 
+// TestNoTokensNeedNone: used up tokens do not refuse a request that takes none, a count of tokens.
+func TestNoTokensNeedNone(t *testing.T) {
+	l := NewLimiter()
+	limits := Limits{RPM: 2, TPM: 10}
+	h, _, ok := l.Reserve(t0, "k", limits, 5)
+	if !ok {
+		t.Fatal("the first request was refused")
+	}
+	h.Settle(t0, 50) // it used more than it had asked for
+	if _, d, ok := l.Reserve(t0, "k", limits, 1); ok || d.Kind != TPM {
+		t.Errorf("a request for a token: %v %+v", ok, d)
+	}
+	h, d, ok := l.Reserve(t0, "k", limits, 0)
+	if !ok {
+		t.Errorf("a request for none: %+v", d)
+	}
+	h.Settle(t0, 0)
+	if _, d, ok := l.Reserve(t0, "k", limits, 0); ok || d.Kind != RPM {
+		t.Errorf("the third request of two: %v %+v", ok, d)
+	}
+}
+
 func TestUnlimitedAlwaysSucceeds(t *testing.T) {
 	l := NewLimiter()
 	var zero Hold

@@ -83,12 +83,12 @@ func TestSilentNodeIsMissedAndReturns(t *testing.T) {
 		for _, n := range m.list {
 			n.sees(t, 10*time.Second, a, b, c)
 		}
-		m.net.isolate(3, true)
+		m.link.Isolate(portAddr(3), true)
 		t.Logf("silence noticed after %v", a.sees(t, time.Minute, a, b))
 		b.sees(t, time.Minute, a, b)
 		c.sees(t, time.Minute, c)
 		time.Sleep(5 * time.Minute) // memberlist has stopped talking to the dead
-		m.net.isolate(3, false)
+		m.link.Isolate(portAddr(3), false)
 		for _, n := range m.list {
 			t.Logf("%s whole again after %v", n.id, n.sees(t, 2*time.Minute, a, b, c))
 		}

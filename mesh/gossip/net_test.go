@@ -6,11 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,122 +16,15 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/causeway-mesh/causeway/mesh/identity"
+	"github.com/causeway-mesh/causeway/mesh/memnet"
 	"github.com/causeway-mesh/causeway/mesh/path"
 )
-
-// memNet is a network in memory on the bubble's clock. Everything sent to a host that is closed or
-// cut off is dropped, as on a real one.
-type memNet struct {
-	delay time.Duration
-	mu    sync.Mutex
-	hosts map[string]*memConn
-	cut   map[string]bool
-}
-
-type memPacket struct {
-	at   time.Time
-	from net.Addr
-	data []byte
-}
-
-type memConn struct {
-	net    *memNet
-	addr   *net.UDPAddr
-	in     chan memPacket
-	closed chan struct{}
-	once   sync.Once
-	mu     sync.Mutex
-	past   chan struct{} // closed while a read deadline in the past is set
-}
-
-func (n *memNet) listen(port int) *memConn {
-	c := &memConn{
-		net: n, addr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port},
-		in: make(chan memPacket, 4096), closed: make(chan struct{}), past: make(chan struct{}),
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.hosts[c.addr.String()] = c
-	return c
-}
-
-func (n *memNet) isolate(port int, on bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.cut[fmt.Sprint("10.0.0.1:", port)] = on
-}
-
-func (c *memConn) ReadFrom(p []byte) (int, net.Addr, error) {
-	c.mu.Lock()
-	past := c.past
-	c.mu.Unlock()
-	select {
-	case pkt := <-c.in:
-		time.Sleep(time.Until(pkt.at))
-		return copy(p, pkt.data), pkt.from, nil
-	case <-c.closed:
-		return 0, nil, net.ErrClosed
-	case <-past:
-		return 0, nil, os.ErrDeadlineExceeded
-	}
-}
-
-func (c *memConn) WriteTo(p []byte, to net.Addr) (int, error) {
-	select {
-	case <-c.closed:
-		return 0, net.ErrClosed
-	default:
-	}
-	c.net.mu.Lock()
-	dst := c.net.hosts[to.String()]
-	drop := dst == nil || c.net.cut[to.String()] || c.net.cut[c.addr.String()]
-	c.net.mu.Unlock()
-	if !drop {
-		select {
-		case dst.in <- memPacket{time.Now().Add(c.net.delay), c.addr, append([]byte(nil), p...)}:
-		default:
-		}
-	}
-	return len(p), nil
-}
-
-func (c *memConn) Close() error {
-	c.once.Do(func() {
-		close(c.closed)
-		c.net.mu.Lock()
-		if c.net.hosts[c.addr.String()] == c {
-			delete(c.net.hosts, c.addr.String())
-		}
-		c.net.mu.Unlock()
-	})
-	return nil
-}
-
-func (c *memConn) LocalAddr() net.Addr { return c.addr }
-
-func (c *memConn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	old := c.past
-	c.past = make(chan struct{})
-	if !t.IsZero() && !t.After(time.Now()) {
-		close(c.past)
-	}
-	select {
-	case <-old:
-	default:
-		close(old) // wake a blocked read: it looks at the new deadline on its next call
-	}
-	return nil
-}
-
-func (c *memConn) SetDeadline(t time.Time) error    { return c.SetReadDeadline(t) }
-func (c *memConn) SetWriteDeadline(time.Time) error { return nil }
 
 // testMesh makes nodes with certificates of one CA on one memNet.
 type testMesh struct {
 	t    *testing.T
-	net  *memNet
+	net  *memnet.Net
+	link *memnet.Link
 	key  *ecdsa.PrivateKey
 	root *x509.Certificate
 	list []*testNode
@@ -158,10 +49,8 @@ func newTestMesh(t *testing.T, delay time.Duration) *testMesh {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &testMesh{
-		t: t, key: key, root: root,
-		net: &memNet{delay: delay, hosts: map[string]*memConn{}, cut: map[string]bool{}},
-	}
+	link := memnet.NewLink(delay)
+	return &testMesh{t: t, key: key, root: root, link: link, net: memnet.New(link.Way)}
 }
 
 type testNode struct {
@@ -195,7 +84,9 @@ func (m *testMesh) identity(id string) *identity.Store {
 	return store
 }
 
-func addrOfPort(port int) string { return fmt.Sprint("10.0.0.1:", port) }
+func portAddr(port int) *net.UDPAddr { return &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port} }
+
+func addrOfPort(port int) string { return portAddr(port).String() }
 
 // start runs a node that joins through the given ports.
 func (m *testMesh) start(id string, port int, profile Profile, tweak func(*Config), seeds ...int) *testNode {
@@ -205,7 +96,7 @@ func (m *testMesh) start(id string, port int, profile Profile, tweak func(*Confi
 		log = zerolog.New(os.Stderr).With().Str("node", id).Logger()
 	}
 	end, err := path.New(path.Config{
-		Conn: m.net.listen(port), Identity: m.identity(id), Log: log,
+		Conn: m.net.Listen(portAddr(port)), Identity: m.identity(id), Log: log,
 		Resolve: func(_ context.Context, a string) (net.Addr, error) { return net.ResolveUDPAddr("udp", a) },
 	})
 	if err != nil {
@@ -319,7 +210,7 @@ func (n *testNode) record(t *testing.T, within time.Duration, from *testNode, ok
 func (m *testMesh) bare(id string, port int, where func(identity.NodeID) string) (*transport, func()) {
 	m.t.Helper()
 	end, err := path.New(path.Config{
-		Conn: m.net.listen(port), Identity: m.identity(id),
+		Conn: m.net.Listen(portAddr(port)), Identity: m.identity(id),
 		Resolve: func(_ context.Context, a string) (net.Addr, error) { return net.ResolveUDPAddr("udp", a) },
 	})
 	if err != nil {

@@ -26,12 +26,12 @@ type conn struct {
 	drained atomic.Bool  // the exit said that it takes nothing more
 	dead    atomic.Bool
 
-	mu   sync.Mutex
-	idle []*clientLane
-	busy map[*Stream]struct{} // exchanges whose body is still being written in several pieces
+	mu    sync.Mutex
+	idle  []*clientLane
+	lanes []*clientLane // all of them
 
-	watch  watch
-	recent recentRTT // under the peer's mu
+	watch  watch // this and the next under the peer's mu
+	recent recentRTT
 }
 
 // clientLane is a QUIC stream that carries one exchange after another, on the edge's side.
@@ -39,34 +39,47 @@ type clientLane struct {
 	c   *conn
 	str *quic.Stream
 	rd  reader
+
+	cur *Stream // the exchange in progress; this and the next under conn.mu
+	at  int     // in conn.lanes
 }
 
 var errLimit = errors.New("the exit's limit of open streams is reached")
 
 // open takes an unused stream or opens one, for an exchange that was counted in. It never blocks: at the
 // peer's stream limit it fails.
-func (c *conn) open(ctx context.Context) (*Stream, error) {
+func (c *conn) open(ctx context.Context, caller Caller) (*Stream, error) {
+	s := &Stream{ctx: ctx, caller: caller}
 	c.mu.Lock()
-	var l *clientLane
 	if n := len(c.idle); n > 0 {
-		l, c.idle = c.idle[n-1], c.idle[:n-1]
+		l := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		s.start(l)
+		c.mu.Unlock()
+		return s, nil
 	}
 	c.mu.Unlock()
-	if l == nil {
-		str, err := c.q.OpenStream()
-		if err != nil {
-			c.live.Add(-1)
-			if _, ok := errors.AsType[*quic.StreamLimitReachedError](err); ok {
-				return nil, errLimit
-			}
-			c.dead.Store(true)
-			return nil, err
+	str, err := c.q.OpenStream()
+	if err != nil {
+		c.live.Add(-1)
+		if _, ok := errors.AsType[*quic.StreamLimitReachedError](err); ok {
+			return nil, errLimit
 		}
-		l = &clientLane{c: c, str: str, rd: reader{str: str}}
+		c.dead.Store(true)
+		return nil, err
 	}
-	s := &Stream{lane: l, ctx: ctx}
-	s.stop = context.AfterFunc(ctx, s.expire)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &clientLane{c: c, str: str, rd: reader{str: str}, at: len(c.lanes)}
+	c.lanes = append(c.lanes, l)
+	s.start(l)
 	return s, nil
+}
+
+// start puts s on a lane, where the monitor and the context find it. It is called with conn.mu held.
+func (s *Stream) start(l *clientLane) {
+	s.lane, l.cur = l, s
+	s.stop = context.AfterFunc(s.ctx, s.expire)
 }
 
 // put takes a stream back whose exchange ended cleanly.
@@ -74,11 +87,29 @@ func (c *conn) put(l *clientLane) {
 	c.mu.Lock()
 	if len(c.idle) < maxIdleLanes && !c.dead.Load() {
 		c.idle = append(c.idle, l)
+		l.cur = nil
 		c.mu.Unlock()
 		return
 	}
+	c.forget(l)
 	c.mu.Unlock()
 	l.finish()
+}
+
+// drop takes a stream out that was given up.
+func (c *conn) drop(l *clientLane) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forget(l)
+}
+
+// forget is called with mu held.
+func (c *conn) forget(l *clientLane) {
+	last := len(c.lanes) - 1
+	c.lanes[l.at] = c.lanes[last]
+	c.lanes[l.at].at = l.at
+	c.lanes[last], l.cur = nil, nil
+	c.lanes = c.lanes[:last]
 }
 
 // finish ends a stream between exchanges.
@@ -89,36 +120,21 @@ func (l *clientLane) finish() {
 
 func (c *conn) usable() bool { return !c.dead.Load() && !c.silent.Load() && !c.drained.Load() }
 
-// writing marks an exchange whose body takes several writes: those may block for long when the exit is gone,
-// and are cut off as soon as it is suspected. It reports false when it is suspected already.
-func (c *conn) writing(s *Stream, on bool) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !on {
-		delete(c.busy, s)
-		return true
-	}
-	if !c.usable() {
-		return false
-	}
-	if c.busy == nil {
-		c.busy = make(map[*Stream]struct{})
-	}
-	c.busy[s] = struct{}{}
-	return true
-}
-
-// suspect marks the connection silent and cuts off the bodies that are on their way: they are provably not
-// sent. Exchanges that wait for an answer stay, as the path may come back.
-func (c *conn) suspect() {
+// suspect cuts off what gains nothing by waiting on a silent exit: bodies on their way are provably not
+// sent; with all, exchanges that wait for an answer which another exit could give. What has begun to answer
+// stays, as the path may come back.
+func (c *conn) suspect(all bool) {
 	c.silent.Store(true)
+	var cut []*Stream
 	c.mu.Lock()
-	cut := c.busy
-	c.busy = nil
+	for _, l := range c.lanes {
+		if s := l.cur; s != nil && (!s.sentAll.Load() || all && s.movable()) {
+			cut = append(cut, s)
+		}
+	}
 	c.mu.Unlock()
-	for s := range cut {
-		s.lane.str.CancelWrite(resetCanceled)
-		s.lane.str.CancelRead(resetCanceled)
+	for _, s := range cut {
+		s.lose()
 	}
 }
 
@@ -141,68 +157,13 @@ func (r *recentRTT) add(d time.Duration) {
 	}
 }
 
+// max is the longest of the latest round trips; 0 = none yet.
+func (r *recentRTT) max() time.Duration { return slices.Max(r.samples[:]) }
+
 // min is the smallest of the latest round trips; 0 = none yet.
 func (r *recentRTT) min() time.Duration {
 	if r.n == 0 {
 		return 0
 	}
 	return slices.Min(r.samples[:min(r.n, len(r.samples))])
-}
-
-// watch is the liveness state of a connection; only the pool's monitor touches it.
-type watch struct {
-	packets uint64    // received, at the last look
-	heard   time.Time // when that number last grew
-	pinged  time.Time // first ping since then; zero = none
-	pings   int
-	gone    bool // the monitor has given it up
-}
-
-// Limits of the monitor. QUIC repeats an unanswered ping by itself, so that a few are enough.
-const (
-	pingAfter     = 200 * time.Millisecond // of silence, while something is in progress
-	pingIdleAfter = 2 * time.Second        // of silence otherwise
-	maxPings      = 8
-	ackSlack      = 50 * time.Millisecond // the peer may hold an acknowledgement for 25 ms
-)
-
-// verdict of one look at a connection.
-type verdict uint8
-
-const (
-	healthy verdict = iota
-	ping            // silence: ask
-	silent          // asked, no answer: do not use it for new requests
-	gone            // no answer for so long that waiting requests are better off failed
-)
-
-// look judges silence, given what the connection's counters say now. It is pure but for its own state.
-func (w *watch) look(now time.Time, packets uint64, busy bool, rtt, dev, suspectAfter, deadAfter time.Duration) verdict {
-	if packets != w.packets || w.heard.IsZero() {
-		*w = watch{packets: packets, heard: now}
-		return healthy
-	}
-	after := pingIdleAfter
-	if busy {
-		after = pingAfter
-	}
-	if w.pinged.IsZero() {
-		if now.Sub(w.heard) < after {
-			return healthy
-		}
-		w.pinged, w.pings = now, 1
-		return ping
-	}
-	waited := now.Sub(w.pinged)
-	if waited >= deadAfter {
-		return gone
-	}
-	if waited >= max(suspectAfter, 2*rtt+4*dev+ackSlack) {
-		return silent
-	}
-	if w.pings < maxPings && waited >= time.Duration(w.pings)*suspectAfter/3 {
-		w.pings++ // the first one may have been lost
-		return ping
-	}
-	return healthy
 }

@@ -39,6 +39,9 @@ func faultOf(err error, phase fault.Phase) *fault.Error {
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		return fault.New(fault.Deadline, "the request's deadline passed").At(phase).With(err)
 	}
+	if errors.Is(err, errSilent) {
+		msg = errSilent.Error()
+	}
 	if errors.Is(err, errProtocol) || errors.Is(err, errFrame) || errors.Is(err, io.ErrUnexpectedEOF) {
 		msg = "the exit's answer was not understood"
 	}

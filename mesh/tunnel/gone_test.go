@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -42,63 +41,6 @@ func TestUnreachableFailsWithinBudget(t *testing.T) {
 	})
 }
 
-// An exit falls silent: within a second no new request is given to it, a body on its way is cut off as not
-// sent, waiting requests fail at DeadAfter as sent; when it answers again it is used again.
-func TestSilentExit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPair(t, delay, ServerConfig{Handler: HandlerFunc(func(ctx context.Context, x *Exchange) {
-			if x.Request.Path == "/hold" {
-				<-ctx.Done()
-				return
-			}
-			echo(ctx, x)
-		})}, PoolConfig{})
-		defer p.close()
-		p.pool.Warm([]Target{p.x.target})
-		must(t, roundTrip(t.Context(), p.pool, p.x.target, smallRequest(nil), nil))
-		hold := smallRequest(nil)
-		hold.Path = "/hold"
-		held, err := p.pool.Open(t.Context(), p.x.target, hold, nil)
-		must(t, err)
-		time.Sleep(3 * time.Second) // silence of a thinking model is not silence of the exit
-		must(t, roundTrip(t.Context(), p.pool, p.x.target, smallRequest(nil), nil))
-
-		p.net.isolate(p.x.ep.Addr(), true)
-		cut := time.Now()
-		uploaded := make(chan error, 1)
-		go func() {
-			body := make([]byte, 20<<20)
-			_, err := p.pool.Open(t.Context(), p.x.target, smallRequest(body), bytes.NewReader(body))
-			if d := time.Since(cut); d > time.Second {
-				t.Errorf("the upload was cut off after %v", d)
-			}
-			uploaded <- err
-		}()
-		time.Sleep(time.Second)
-		wantFault(t, <-uploaded, fault.ExitUnreachable, fault.NotSent)
-		_, err = p.pool.Open(t.Context(), p.x.target, smallRequest(nil), nil)
-		wantFault(t, err, fault.ExitUnreachable, fault.NotSent)
-		if d := time.Since(cut); d != time.Second {
-			t.Errorf("the refusal took %v", d-time.Second)
-		}
-		if st := p.pool.Stats().Peers[0]; st.Usable != 0 {
-			t.Errorf("%d connections usable", st.Usable)
-		}
-
-		p.net.isolate(p.x.ep.Addr(), false) // a blackout of a second
-		time.Sleep(3 * time.Second)
-		must(t, roundTrip(t.Context(), p.pool, p.x.target, smallRequest(nil), nil))
-
-		p.net.isolate(p.x.ep.Addr(), true) // and for good
-		cut = time.Now()
-		_, err = held.Reply()
-		wantFault(t, err, fault.ExitLost, fault.Sent)
-		if d := time.Since(cut); d > 6*time.Second {
-			t.Errorf("the waiting request failed after %v", d)
-		}
-	})
-}
-
 // An exit that is killed and comes back at the same address answers the first packet of an old connection
 // with a stateless reset: requests fail over to the new connection at once.
 func TestRestartedExit(t *testing.T) {
@@ -113,9 +55,9 @@ func TestRestartedExit(t *testing.T) {
 		held, err := e.pool.Open(t.Context(), x.target, smallRequest(nil), nil)
 		must(t, err)
 		time.Sleep(time.Second)
-		n.isolate(pc.LocalAddr(), true) // as a kill: no goodbye gets out
+		n.Isolate(pc.LocalAddr(), true) // as a kill: no goodbye gets out
 		x.stop()
-		n.isolate(pc.LocalAddr(), false)
+		n.Isolate(pc.LocalAddr(), false)
 		y := startExit(t, st, n.listen(7701), ServerConfig{Handler: HandlerFunc(echo)})
 		defer y.stop()
 		start := time.Now()
@@ -175,71 +117,6 @@ func TestIdleAndOldConnections(t *testing.T) {
 			t.Errorf("the request on the replaced connection: %v", err)
 		}
 		s.Cancel()
-	})
-}
-
-// The monitor's judgement, step by step.
-func TestWatch(t *testing.T) {
-	type step struct {
-		after   time.Duration // since the step before
-		packets uint64
-		busy    bool
-		want    verdict
-		why     string
-	}
-	ms := time.Millisecond
-	for name, steps := range map[string][]step{
-		"a thinking model": {
-			{0, 1, true, healthy, "first look"},
-			{100 * ms, 1, true, healthy, "not silent long enough"},
-			{100 * ms, 1, true, ping, "silent: ask"},
-			{100 * ms, 2, true, healthy, "the acknowledgement is the answer"},
-			{100 * ms, 2, true, healthy, "and the count begins anew"},
-			{100 * ms, 2, true, ping, ""},
-		},
-		"a dead exit": {
-			{0, 1, true, healthy, "first look"},
-			{200 * ms, 1, true, ping, ""},
-			{100 * ms, 1, true, ping, "the first may be lost"},
-			{100 * ms, 1, true, ping, ""},
-			{100 * ms, 1, true, silent, "300 ms without an answer"},
-			{4600 * ms, 1, true, silent, "4.9 s"},
-			{100 * ms, 1, true, gone, "5 s"},
-		},
-		"back after a blackout": {
-			{0, 1, true, healthy, ""},
-			{200 * ms, 1, true, ping, ""},
-			{300 * ms, 1, true, silent, ""},
-			{500 * ms, 9, true, healthy, ""},
-		},
-		"idle": {
-			{0, 1, false, healthy, ""},
-			{1900 * ms, 1, false, healthy, "keep quiet while nobody needs it"},
-			{100 * ms, 1, false, ping, ""},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var w watch
-			now := time.Unix(0, 0)
-			for i, s := range steps {
-				now = now.Add(s.after)
-				if got := w.look(now, s.packets, s.busy, 20*ms, 5*ms, 300*ms, 5*time.Second); got != s.want {
-					t.Fatalf("step %d (%s): verdict %d, want %d", i, s.why, got, s.want)
-				}
-			}
-		})
-	}
-	t.Run("a long path is given its round trips", func(t *testing.T) {
-		var w watch
-		now := time.Unix(0, 0)
-		w.look(now, 1, true, 200*ms, 25*ms, 300*ms, 5*time.Second)
-		w.look(now.Add(200*ms), 1, true, 200*ms, 25*ms, 300*ms, 5*time.Second)
-		if v := w.look(now.Add(700*ms), 1, true, 200*ms, 25*ms, 300*ms, 5*time.Second); v == silent {
-			t.Error("silent after 500 ms, but two round trips with deviation take 550 ms")
-		}
-		if v := w.look(now.Add(760*ms), 1, true, 200*ms, 25*ms, 300*ms, 5*time.Second); v != silent {
-			t.Errorf("verdict %d after 560 ms", v)
-		}
 	})
 }
 

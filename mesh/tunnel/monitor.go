@@ -1,23 +1,28 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"github.com/causeway-mesh/causeway/mesh/identity"
 )
 
-// How often the pool looks at its connections: when requests are in progress, and otherwise.
+// How often the pool looks at its connections: when a probe is overdue, when requests are in progress or
+// a probe is out, and otherwise.
 const (
-	lookBusy = 100 * time.Millisecond
-	lookIdle = 500 * time.Millisecond
+	lookDoubt = 5 * time.Millisecond
+	lookBusy  = 25 * time.Millisecond
+	lookIdle  = 500 * time.Millisecond
 )
 
-// Run keeps the connections of warm exits open, pings silent ones, replaces suspected and old ones. It
+// Run keeps the connections of warm exits open, probes silent ones, replaces suspected and old ones. It
 // returns nil when ctx ends, after Close.
 func (p *Pool) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	r := round{next: lookIdle}
+	busy := time.Time{} // when anything last was
 	for {
 		select {
 		case <-ctx.Done():
@@ -27,30 +32,54 @@ func (p *Pool) Run(ctx context.Context) error {
 		case <-p.kick:
 		case <-timer.C:
 		}
-		if p.maintain(time.Now()) {
-			timer.Reset(lookBusy)
-		} else {
-			timer.Reset(lookIdle)
+		now := time.Now()
+		p.asleep.Store(true) // before the look, so that a request which it does not see wakes it
+		r = p.maintain(now, r)
+		if r.next < lookIdle {
+			busy = now
+		} else if now.Sub(busy) < lookIdle {
+			r.next = lookBusy // requests come one after another: do not fall asleep between them
 		}
+		if r.next < lookIdle {
+			p.asleep.Store(false)
+		}
+		timer.Reset(r.next)
 	}
 }
 
-// maintain looks at every exit once; it reports whether any request is in progress.
-func (p *Pool) maintain(now time.Time) (busy bool) {
+// wake makes the monitor look soon, now that a request is in progress.
+func (p *Pool) wake() {
+	if p.asleep.Load() && p.asleep.CompareAndSwap(true, false) {
+		p.kickMonitor()
+	}
+}
+
+// round is one look at all connections.
+type round struct {
+	now     time.Time
+	planned time.Duration // since the round before, as it was meant
+	doubt   bool          // a connection was in doubt in the round before
+	peers   []*peerState
+
+	next    time.Duration // until the next one
+	doubted bool          // a connection is in doubt
+}
+
+// maintain looks at every exit once.
+func (p *Pool) maintain(now time.Time, last round) round {
+	r := round{now: now, planned: last.next, doubt: last.doubted, next: lookIdle}
 	p.mu.RLock()
-	peers := make([]*peerState, 0, len(p.peers))
+	r.peers = make([]*peerState, 0, len(p.peers))
 	for _, ps := range p.peers {
-		peers = append(peers, ps)
+		r.peers = append(r.peers, ps)
 	}
 	p.mu.RUnlock()
-	for _, ps := range peers {
-		b, drop := ps.maintain(now)
-		busy = busy || b
-		if drop {
+	for _, ps := range r.peers {
+		if ps.maintain(&r) {
 			p.forget(ps.node, ps)
 		}
 	}
-	return busy
+	return r
 }
 
 func (p *Pool) forget(node identity.NodeID, ps *peerState) {
@@ -61,34 +90,34 @@ func (p *Pool) forget(node identity.NodeID, ps *peerState) {
 	p.mu.Unlock()
 }
 
-func (ps *peerState) maintain(now time.Time) (busy, drop bool) {
+func (ps *peerState) maintain(r *round) (drop bool) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	cfg := &ps.p.cfg
-	empty := len(ps.retired) == 0
+	empty, busy := len(ps.retired) == 0, false
 	for i := range ps.slots {
 		s := &ps.slots[i]
 		if s.c != nil {
-			busy = ps.check(now, s.c) || busy
+			busy = ps.check(r, s.c) || busy
 		}
 		first := i == 0 || i == cfg.InteractiveConns // the others come on demand
 		want := ps.warm && first || s.c != nil
-		bad := s.c == nil || !s.c.usable() || now.Sub(s.c.born) > cfg.MaxAge
+		bad := s.c == nil || !s.c.usable() || r.now.Sub(s.c.born) > cfg.MaxAge
 		if s.c != nil && s.c.drained.Load() && s.next.IsZero() {
-			s.next = now.Add(backoffMax) // it will refuse a while longer
+			s.next = r.now.Add(backoffMax) // it will refuse a while longer
 		}
 		if want && bad {
-			ps.dial(now, s)
+			ps.dial(r.now, s)
 		}
 		empty = empty && s.c == nil && s.dialing == nil
 	}
 	for _, c := range ps.retired {
-		busy = ps.check(now, c) || busy
+		busy = ps.check(r, c) || busy
 		if c.live.Load() == 0 && c.dead.CompareAndSwap(false, true) {
 			ps.p.spawn(func() { c.close(closeRetired, "replaced") })
 		}
 	}
-	if !ps.warm && !busy && now.Sub(ps.used) > cfg.IdleClose {
+	if !ps.warm && !busy && r.now.Sub(ps.used) > cfg.IdleClose {
 		for i := range ps.slots {
 			if c := ps.slots[i].c; c != nil {
 				ps.slots[i].c = nil
@@ -98,56 +127,75 @@ func (ps *peerState) maintain(now time.Time) (busy, drop bool) {
 		}
 		drop = empty
 	}
-	return busy, drop
+	return drop
 }
 
-// doubt makes the exit's idle connections answer before they are used again: they take the same way as c,
-// which does not answer, and an idle one would not be looked at for seconds. It is called with mu held.
-func (ps *peerState) doubt(now time.Time, c *conn) {
+// doubt keeps new requests off the exit's idle connections until they have answered: they take the same
+// way as c, which does not. It is called with mu held.
+func (ps *peerState) doubt(c *conn) {
 	for i := range ps.slots {
-		o := ps.slots[i].c
-		if o == nil || o == c || !o.usable() || o.live.Load() > 0 || o.watch.heard.After(c.watch.pinged) {
-			continue
-		}
-		o.silent.Store(true)
-		if o.watch.pinged.IsZero() {
-			o.watch.pinged, o.watch.pings = now, 1
-			_ = o.q.SendDatagram(make([]byte, pingSize)) // as in check
+		if o := ps.slots[i].c; o != nil && o != c && o.live.Load() == 0 && o.watch.heard.Before(c.watch.doubted) {
+			o.silent.Store(true)
 		}
 	}
 }
 
 // check looks at one connection's liveness; it reports whether the connection carries requests.
-func (ps *peerState) check(now time.Time, c *conn) (busy bool) {
+func (ps *peerState) check(r *round, c *conn) (busy bool) {
 	if c.dead.Load() {
 		return false
 	}
 	busy = c.live.Load() > 0
 	st := c.q.ConnectionStats()
-	cfg := &ps.p.cfg
-	if st.PacketsReceived != c.watch.packets {
-		c.recent.add(st.LatestRTT)
+	patience := quietIdle
+	switch {
+	case r.doubt:
+		patience = lookBusy // is it that exit, or are we cut off from all?
+	case busy:
+		patience = quietBusy
 	}
-	switch c.watch.look(now, st.PacketsReceived, busy, st.SmoothedRTT, st.MeanDeviation, cfg.SuspectAfter, cfg.DeadAfter) {
-	case healthy:
-		if c.watch.pinged.IsZero() && c.silent.CompareAndSwap(true, false) {
-			cfg.Log.Info().Str("exit", string(ps.node)).Msg("exit answers again")
-		}
-	case ping:
-		// At most maxPings wait in QUIC's queue of 32, so that this never blocks; an error means that the
+	v, probe := c.watch.look(r.now, r.planned, counters{st.PacketsSent, st.PacketsReceived, st.MinRTT, cmp.Or(c.recent.max(), st.SmoothedRTT)}, patience, ps.p.cfg.DeadAfter)
+	if probe {
+		// At most maxUnsent of them wait inside QUIC, so that this never blocks; an error means that the
 		// connection has just ended, which is noticed elsewhere.
 		_ = c.q.SendDatagram(make([]byte, pingSize))
-	case silent:
-		if !c.silent.Load() {
-			cfg.Log.Warn().Str("exit", string(ps.node)).Dur("waited", now.Sub(c.watch.pinged)).Msg("exit does not answer")
-			c.suspect()
-			ps.doubt(now, c)
+	}
+	switch v {
+	case quiet:
+	case healthy:
+		c.recent.add(st.LatestRTT)
+		ps.heard.Store(r.now.UnixNano())
+		if c.silent.CompareAndSwap(true, false) {
+			ps.p.cfg.Log.Info().Str("exit", string(ps.node)).Msg("exit answers again")
 		}
+	case silent, lost:
+		if !c.silent.Load() {
+			ps.p.cfg.Log.Warn().Str("exit", string(ps.node)).Dur("waited", r.now.Sub(c.watch.heard)).Msg("exit does not answer")
+			ps.doubt(c)
+		}
+		c.suspect(v == lost && r.othersAnswer(ps, c.watch.doubted))
 	case gone:
 		c.watch.gone = true // under ps.mu, as lost reads it
 		c.dead.Store(true)
-		c.suspect()
+		c.suspect(true)
 		ps.p.spawn(func() { c.close(closeDead, "no answer") })
 	}
+	switch {
+	case c.watch.dense() && v != gone:
+		r.next, r.doubted = lookDoubt, true
+	case busy || c.watch.probing:
+		r.next = min(r.next, lookBusy)
+	}
 	return busy
+}
+
+// othersAnswer tells whether another exit has been heard since: if none has, it is we who are cut off, and
+// asking elsewhere would only spend the attempts.
+func (r *round) othersAnswer(than *peerState, since time.Time) bool {
+	for _, ps := range r.peers {
+		if ps != than && ps.heard.Load() > since.UnixNano() {
+			return true
+		}
+	}
+	return false
 }

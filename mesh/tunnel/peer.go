@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -18,6 +19,8 @@ import (
 type peerState struct {
 	p    *Pool
 	node identity.NodeID
+
+	heard atomic.Int64 // when any of its connections last did, as unix nanoseconds
 
 	mu      sync.Mutex
 	addr    string
@@ -54,6 +57,7 @@ func (ps *peerState) pick(now time.Time, bulk bool) *conn {
 		for i := range ps.slots[n:] {
 			if c := ps.slots[n+i].c; c != nil && c.usable() {
 				c.live.Add(1)
+				ps.p.wake()
 				return c
 			}
 		}
@@ -93,6 +97,7 @@ func (ps *peerState) pick(now time.Time, bulk bool) *conn {
 		}
 	}
 	best.live.Add(1)
+	ps.p.wake()
 	return best
 }
 
@@ -188,7 +193,9 @@ func (ps *peerState) dial(now time.Time, s *slot) bool {
 			ps.p.cfg.Log.Info().Str("exit", string(ps.node)).Int("after_failures", s.fails).Msg("exit reached")
 		}
 		c := &conn{q: q, peer: peer, born: time.Now()}
-		if s.c != nil { // a suspected or old one: it may finish what it carries
+		if s.c != nil {
+			// A suspected or old one: it may finish what it carries. What it learnt of the path stays.
+			c.watch.worst = s.c.watch.worst
 			ps.retired = append(ps.retired, s.c)
 		}
 		s.c, s.fails, s.err, s.next = c, 0, nil, time.Time{}

@@ -36,8 +36,7 @@ type PoolConfig struct {
 	BulkThreshold    int64         // bodies above this many bytes are bulk; default 64 KiB
 	Spill            int64         // exchanges on a connection before the next one is opened; default 128
 	ConnectTimeout   time.Duration // how long Open waits for a first connection; default 1 s
-	SuspectAfter     time.Duration // unanswered ping for so long (and 2 RTT): no new requests; default 300 ms
-	DeadAfter        time.Duration // unanswered ping for so long: waiting requests fail; default 5 s
+	DeadAfter        time.Duration // unanswered probes for so long: the connection ends with all that waits on it; default 5 s
 	MaxAge           time.Duration // connections are replaced in time for renewed certificates; default 12 h
 	IdleClose        time.Duration // exits that are not kept warm are let go after so long; default 2 min
 }
@@ -48,6 +47,7 @@ type Pool struct {
 	ctx    context.Context //nolint:containedctx // lifetime of background dials, which no caller owns
 	cancel context.CancelFunc
 	kick   chan struct{}
+	asleep atomic.Bool // the monitor looks rarely, since nothing is in progress
 
 	mu     sync.RWMutex
 	peers  map[identity.NodeID]*peerState
@@ -89,7 +89,6 @@ func NewPool(cfg PoolConfig) *Pool {
 		}
 	}
 	def(&cfg.ConnectTimeout, time.Second)
-	def(&cfg.SuspectAfter, 300*time.Millisecond)
 	def(&cfg.DeadAfter, 5*time.Second)
 	def(&cfg.MaxAge, 12*time.Hour)
 	def(&cfg.IdleClose, 2*time.Minute)
@@ -142,7 +141,7 @@ func (p *Pool) Open(ctx context.Context, t Target, req Request, body io.Reader) 
 		if err != nil {
 			return nil, err
 		}
-		s, err := c.open(ctx)
+		s, err := c.open(ctx, req.Caller)
 		if err == nil {
 			err = s.send(first, body, req.BodyLen-inline)
 		}

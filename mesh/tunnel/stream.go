@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -24,24 +25,41 @@ type Stream struct {
 
 	left    int    // bytes of the current data frame that have not come out
 	chunk   []byte // rest of a chunk that Read handed out in part
-	sentAll bool
-	began   bool // the body's reader was touched by sendRest
-	head    bool // reply parsed
-	data    bool // content came back
-	ended   bool // trailer parsed
+	began   bool   // the body's reader was touched by sendRest
+	head    bool   // reply parsed
+	ended   bool   // trailer parsed
 	err     *fault.Error
+	caller  Caller
+	sentAll atomic.Bool // this and the next are also read by the monitor
+	data    atomic.Bool // content came back
 
 	mu       sync.Mutex
 	over     bool // lane given up: nobody may touch it
 	canceled bool
+	lost     bool // given up because the exit is silent
+}
+
+// Caller knows what a request is worth to its client.
+type Caller interface {
+	// Movable reports whether the request, if it were given up now, would be asked of another exit. It is
+	// called from another goroutine while Open or a method of the Stream is running, and must not block.
+	Movable() bool
+}
+
+// movable is the caller's word, or else that nothing of the answer has come.
+func (s *Stream) movable() bool {
+	if s.caller != nil {
+		return s.caller.Movable()
+	}
+	return !s.data.Load()
 }
 
 // phase is what we know about how far the request came.
 func (s *Stream) phase() fault.Phase {
 	switch {
-	case s.data:
+	case s.data.Load():
 		return fault.Partial
-	case s.sentAll:
+	case s.sentAll.Load():
 		return fault.Sent
 	default:
 		return fault.NotSent
@@ -107,7 +125,9 @@ func (s *Stream) NextChunk() ([]byte, error) {
 	n := min(s.left, rd.buffered())
 	rd.r += n
 	s.left -= n
-	s.data = true
+	if !s.data.Load() {
+		s.data.Store(true)
+	}
 	return rd.blk[from : from+n+s.join(from+n)], nil
 }
 
@@ -167,9 +187,28 @@ func (s *Stream) cut(code quic.StreamErrorCode) {
 		return
 	}
 	s.over, s.canceled = true, true
+	s.abandon(code)
+}
+
+// lose gives the exchange up because the exit is silent; whoever waits for it learns so as ExitLost, or as
+// ExitUnreachable while the body was on its way.
+func (s *Stream) lose() {
+	s.stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.over, s.lost = true, true
+	s.abandon(resetCanceled)
+}
+
+// abandon resets the lane in both directions. It is called with mu held.
+func (s *Stream) abandon(code quic.StreamErrorCode) {
 	s.lane.str.CancelRead(code)
 	s.lane.str.CancelWrite(code)
 	s.lane.c.live.Add(-1)
+	s.lane.c.drop(s.lane)
 }
 
 // settle gives the lane up: back to the connection when it can carry another exchange, else reset.
@@ -182,15 +221,12 @@ func (s *Stream) settle(reuse bool) {
 		return
 	}
 	s.over = true
-	l := s.lane
-	l.c.live.Add(-1)
-	switch {
-	case !reuse:
-		l.str.CancelRead(resetCanceled)
-		l.str.CancelWrite(resetCanceled)
-	default:
-		l.c.put(l)
+	if !reuse {
+		s.abandon(resetCanceled)
+		return
 	}
+	s.lane.c.live.Add(-1)
+	s.lane.c.put(s.lane)
 }
 
 // frame reads the next frame header, and the frame unless it holds data.
@@ -227,7 +263,7 @@ func (s *Stream) frame() error {
 			return s.broke(errProtocol)
 		}
 		s.ended = true
-		s.settle(s.sentAll && !closing)
+		s.settle(s.sentAll.Load() && !closing)
 		return nil
 	default:
 		return s.broke(errProtocol)
@@ -237,9 +273,11 @@ func (s *Stream) frame() error {
 // broke ends the exchange without a trailer.
 func (s *Stream) broke(err error) error {
 	s.mu.Lock()
-	canceled := s.canceled
+	canceled, lost := s.canceled, s.lost
 	s.mu.Unlock()
 	switch {
+	case lost:
+		s.err = faultOf(errSilent, s.phase())
 	case canceled && errors.Is(s.ctx.Err(), context.DeadlineExceeded):
 		s.err = fault.New(fault.Deadline, "the request's deadline passed").At(s.phase()).With(context.Cause(s.ctx))
 	case canceled:
@@ -259,19 +297,18 @@ func (s *Stream) broke(err error) error {
 func (s *Stream) send(first []byte, body io.Reader, rest int64) error {
 	if rest == 0 {
 		_, err := s.lane.str.Write(first)
-		s.sentAll = err == nil
+		s.sentAll.Store(err == nil)
 		return err
 	}
-	if !s.lane.c.writing(s, true) {
+	if !s.lane.c.usable() {
 		return errSilent
 	}
-	defer s.lane.c.writing(s, false)
 	if _, err := s.lane.str.Write(first); err != nil {
 		return err
 	}
 	s.began = true
 	err := s.sendRest(body, rest)
-	s.sentAll = err == nil
+	s.sentAll.Store(err == nil)
 	return err
 }
 

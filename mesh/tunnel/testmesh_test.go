@@ -10,7 +10,6 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/causeway-mesh/causeway/mesh/identity"
+	"github.com/causeway-mesh/causeway/mesh/memnet"
 	"github.com/causeway-mesh/causeway/mesh/path"
 )
 
@@ -72,119 +72,19 @@ func (ca *testCA) node(tb testing.TB, id string, role identity.Role) *identity.S
 	return st
 }
 
-// memNet is a network in memory: packets arrive after a delay, in order; cut hosts get and send nothing.
+// memNet is a network in memory with one kind of link.
 type memNet struct {
-	mu    sync.Mutex
-	hosts map[string]*memConn
-	delay time.Duration
-	cut   map[string]bool
+	*memnet.Net
+	*memnet.Link
 }
 
 func newMemNet(delay time.Duration) *memNet {
-	return &memNet{hosts: make(map[string]*memConn), cut: make(map[string]bool), delay: delay}
+	l := memnet.NewLink(delay)
+	return &memNet{memnet.New(l.Way), l}
 }
 
-func (n *memNet) isolate(addr net.Addr, on bool) {
-	n.mu.Lock()
-	n.cut[addr.String()] = on
-	n.mu.Unlock()
-}
-
-type memPacket struct {
-	at   time.Time
-	from net.Addr
-	data []byte
-}
-
-type memConn struct {
-	net    *memNet
-	addr   *net.UDPAddr
-	in     chan memPacket
-	closed chan struct{}
-	once   sync.Once
-
-	mu       sync.Mutex
-	deadline chan struct{} // closed when a read deadline in the past is set
-}
-
-func (n *memNet) listen(port int) *memConn {
-	c := &memConn{
-		net: n, addr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port},
-		in: make(chan memPacket, 4096), closed: make(chan struct{}), deadline: make(chan struct{}),
-	}
-	n.mu.Lock()
-	n.hosts[c.addr.String()] = c
-	n.mu.Unlock()
-	return c
-}
-
-func (c *memConn) ReadFrom(p []byte) (int, net.Addr, error) {
-	c.mu.Lock()
-	dl := c.deadline
-	c.mu.Unlock()
-	select {
-	case pkt := <-c.in:
-		if d := time.Until(pkt.at); d > 0 {
-			time.Sleep(d)
-		}
-		return copy(p, pkt.data), pkt.from, nil
-	case <-c.closed:
-		return 0, nil, net.ErrClosed
-	case <-dl:
-		return 0, nil, os.ErrDeadlineExceeded
-	}
-}
-
-func (c *memConn) WriteTo(p []byte, to net.Addr) (int, error) {
-	select {
-	case <-c.closed:
-		return 0, net.ErrClosed
-	default:
-	}
-	n := c.net
-	n.mu.Lock()
-	dst := n.hosts[to.String()]
-	drop := dst == nil || n.cut[to.String()] || n.cut[c.addr.String()]
-	n.mu.Unlock()
-	if drop {
-		return len(p), nil
-	}
-	select {
-	case dst.in <- memPacket{at: time.Now().Add(n.delay), from: c.addr, data: append([]byte(nil), p...)}:
-	case <-dst.closed:
-	default: // a full queue drops, as networks do
-	}
-	return len(p), nil
-}
-
-func (c *memConn) Close() error {
-	c.once.Do(func() {
-		close(c.closed)
-		c.net.mu.Lock()
-		if c.net.hosts[c.addr.String()] == c {
-			delete(c.net.hosts, c.addr.String())
-		}
-		c.net.mu.Unlock()
-	})
-	return nil
-}
-func (c *memConn) LocalAddr() net.Addr                { return c.addr }
-func (c *memConn) SetDeadline(t time.Time) error      { return c.SetReadDeadline(t) }
-func (c *memConn) SetWriteDeadline(_ time.Time) error { return nil }
-func (c *memConn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	select {
-	case <-c.deadline:
-		if t.IsZero() {
-			c.deadline = make(chan struct{})
-		}
-	default:
-		if !t.IsZero() && !t.After(time.Now()) {
-			close(c.deadline)
-		}
-	}
-	return nil
+func (n *memNet) listen(port int) *memnet.Conn {
+	return n.Listen(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port})
 }
 
 func testLog() zerolog.Logger { return zerolog.New(io.Discard) }

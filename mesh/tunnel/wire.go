@@ -22,8 +22,8 @@ const ALPN = "causeway/1"
 //
 // The next request may follow as soon as the trailer has come, unless the trailer says that the exit closes
 // the stream. Either side gives up on an exchange by resetting both directions; the stream is then gone.
-// FIN from the edge between exchanges ends the stream. Liveness pings are QUIC datagrams of pingSize zeros, ignored by
-// the receiver: QUIC's acknowledgement is the answer.
+// FIN from the edge between exchanges ends the stream. Probes of the edge are QUIC datagrams of pingSize zeros, ignored by
+// the receiver: QUIC's acknowledgement is the answer (watch.go says when and how many).
 //
 // Every frame begins with 4 bytes: type (1), payload length (3, big endian). Integers below are uvarints
 // (encoding/binary) unless a size is given; a string is its length and its bytes; durations are microseconds.
@@ -127,6 +127,8 @@ type Request struct {
 	BodyLen     int64 // exact; the body follows the frame
 	Traceparent string
 	ViewIndex   uint64 // Raft index of the snapshot the edge decided on
+
+	Caller Caller // stays at the edge; nil = the request may be given up until its answer has begun
 }
 
 // Reply is the head of the provider's answer.

@@ -39,30 +39,35 @@ func (b Body) Reader() io.Reader {
 	return splice.NewReader(b.Bytes, b.Edits)
 }
 
-// Edited gives the edited bytes and where they lie, held once for the caller; without edits they are
-// the client's own.
-func (b Body) Edited() ([]byte, *lend.Buffer) {
-	if b.Converted != nil {
+// Edited gives the edited bytes, held once for the caller. A small body comes in one piece; large ones are
+// not copied.
+func (b Body) Edited() lend.Body {
+	switch {
+	case b.Converted != nil:
 		b.Memory.Hold() // parts of it may be the client's bytes
-		return b.Converted.Bytes(), b.Memory
-	}
-	if len(b.Edits) == 0 {
+		ps := b.Converted.Pieces()
+		return lend.Body{First: ps[0], Rest: ps[1:], Memory: b.Memory}
+	case len(b.Edits) == 0:
 		b.Memory.Hold()
-		return b.Bytes, b.Memory
+		return lend.Body{First: b.Bytes, Memory: b.Memory}
+	case b.Len() > lend.Max:
+		b.Memory.Hold()
+		ps := splice.Pieces(b.Bytes, b.Edits)
+		return lend.Body{First: ps[0], Rest: ps[1:], Memory: b.Memory}
 	}
 	mem := lend.Get(int(b.Len()))
 	out := mem.Bytes()[:b.Len()]
 	if _, err := io.ReadFull(b.Reader(), out); err != nil { // Len and Reader disagree: they never do
 		mem.Drop()
-		return splice.Apply(b.Bytes, b.Edits), nil
+		return lend.Body{First: splice.Apply(b.Bytes, b.Edits)}
 	}
-	return out, mem
+	return lend.Body{First: out, Memory: mem}
 }
 
 const (
 	bodyTimeout = 2 * time.Minute // for the whole upload
 	smallBody   = 4 << 10
-	maxLent     = 1 << 20 // nobody gets more memory for what is only announced
+	announced   = 8 // times as much memory as has come is made for what is only announced
 )
 
 // read takes the body in, once, under the size limit. A compressed body is decoded here, under the
@@ -96,11 +101,15 @@ func (s *Server) read(x *exchange) error {
 	}
 	prompt := s.hasher(x).Prompt(x.key.Tenant.ID)
 	// One byte more shows the end without growing.
-	x.memory = lend.Get(int(min(want, maxLent)) + 1)
+	x.memory = lend.Get(int(min(want+1, lend.Max)))
 	buf := x.memory.Bytes()[:0]
 	for {
 		if len(buf) == cap(buf) {
-			larger := lend.Get(2 * cap(buf))
+			size := 2 * cap(buf)
+			if want >= int64(cap(buf)) { // announced: grown seldom, and to no more than it needs
+				size = int(min(want+1, announced*int64(cap(buf))))
+			}
+			larger := lend.Get(size)
 			buf = append(larger.Bytes()[:0], buf...)
 			x.memory.Drop()
 			x.memory = larger

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/causeway-mesh/causeway/mesh/tunnel"
 	"github.com/causeway-mesh/causeway/relay/dialect"
@@ -25,45 +23,58 @@ const maxConverted = 64 << 20
 func (s *Server) prepare(x *exchange, r *route) (Body, http.Header, error) {
 	// A history with our carriers in it was answered elsewhere: passed on unread, the client's own
 	// vendor would refuse signatures that are not its own.
-	foreign := x.op.op == llm.OpGenerate && carrier.Within(x.body)
-	facts := r.target.Facts(r.dialect)
+	foreign := !embeds(x.op.op) && carrier.Within(x.body)
 	if !r.convert && !foreign {
-		x.losses, x.after = nil, dialect.After{}
-		head := x.head
-		if facts.Quirks.NoStreamUsage {
-			head.Usage = dialect.IncludeUsage{} // the provider would refuse the whole request
-		}
-		return Body{Bytes: x.body, Memory: x.memory, Edits: registry.Backend(r.dialect).Splice(x.op.op, head, r.target.Model)}, nil, nil
+		x.losses = nil
+		return Body{Bytes: x.body, Memory: x.memory, Edits: registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model)}, nil, nil
 	}
-	if err := x.decode(); err != nil {
-		return Body{}, nil, err
-	}
-	codec, ok := registry.Provider(r.dialect)
-	if !ok {
-		return Body{}, nil, fault.New(fault.Unsupported, "%s", registry.Unsupported(x.op.dialect, r.dialect))
-	}
-	enc, err := codec.EncodeRequest(x.canonical, dialect.EncodeOptions{
-		Model: r.target.Model, MaxOutput: facts.MaxOutput, Fill: facts.Fill, Scope: r.target.Provider.ID, Quirks: facts.Quirks,
-	})
+	enc, err := x.encode(r, x.op.op)
 	if err != nil {
 		return Body{}, nil, err
 	}
+	return Body{Converted: &enc.Body, Memory: x.memory}, enc.Header, nil
+}
+
+// encode writes the request in the dialect of r as operation op, and notes what that loses.
+func (x *exchange) encode(r *route, op llm.Op) (enc dialect.Encoded, err error) {
+	o := dialect.EncodeOptions{Model: r.target.Model, Scope: r.target.Provider.ID}
+	if err := x.decode(); err != nil {
+		return enc, err
+	}
+	if embeds(op) {
+		codec, ok := registry.EmbedProvider(r.dialect)
+		if !ok {
+			return enc, fault.New(fault.Unsupported, "%s", registry.Unsupported(op, x.op.dialect, r.dialect))
+		}
+		enc, err = codec.EncodeEmbed(x.embed, o)
+	} else {
+		codec, ok := registry.Provider(r.dialect)
+		if !ok {
+			return enc, fault.New(fault.Unsupported, "%s", registry.Unsupported(op, x.op.dialect, r.dialect))
+		}
+		q := *x.canonical
+		q.Op = op
+		enc, err = codec.EncodeRequest(&q, o)
+	}
+	if err != nil {
+		return enc, err
+	}
 	if x.r.Header.Get("X-Causeway-Strict") == "1" {
 		if f := dialect.Strict(enc.Losses); f != nil {
-			return Body{}, nil, f
+			return enc, f
 		}
 	}
-	if err := s.cover(x, enc.Limit); err != nil {
-		return Body{}, nil, err
-	}
-	x.losses, x.after = enc.Losses, enc.After
-	return Body{Converted: &enc.Body, Memory: x.memory}, enc.Header, nil
+	x.losses = enc.Losses
+	return enc, nil
 }
 
 // decode reads the client's request into the canonical model, once for all attempts.
 func (x *exchange) decode() error {
-	if x.canonical != nil || x.undecodable != nil {
+	if x.canonical != nil || x.embed != nil || x.undecodable != nil {
 		return x.undecodable
+	}
+	if embeds(x.op.op) {
+		return x.decodeEmbed()
 	}
 	codec, ok := registry.Client(x.op.dialect)
 	if !ok {
@@ -91,27 +102,38 @@ func (x *exchange) decodeOptions(r *route) dialect.DecodeOptions {
 	return dialect.DecodeOptions{Op: x.op.op, ID: x.idText, Scope: r.target.Provider.ID}
 }
 
-// convertUnary reads a provider's whole answer and writes it in the client's dialect.
-func (s *Server) convertUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
-	var body []byte
+// whole reads a provider's answer to its end.
+func whole(ans Answer) (body []byte, err error) {
 	for {
 		chunk, err := ans.Next()
 		if len(body)+len(chunk) > maxConverted {
-			return fault.New(fault.UpstreamProtocol, "the provider's answer is larger than %d bytes and cannot be converted", maxConverted).At(fault.Sent)
+			return nil, fault.New(fault.UpstreamProtocol, "the provider's answer is larger than %d bytes and cannot be converted", maxConverted).At(fault.Sent)
 		}
 		body = append(body, chunk...)
 		if err == nil {
 			continue
 		}
 		if !errors.Is(err, io.EOF) {
-			return err
+			return nil, err
 		}
 		break
 	}
 	if t, ok := ans.Trailer(); ok && t.Fault != nil {
-		return t.Fault
+		return nil, t.Fault
 	} else if !ok || !t.Complete {
-		return fault.New(fault.UpstreamPartial, "the answer ended before it was complete").At(fault.Partial)
+		return nil, fault.New(fault.UpstreamPartial, "the answer ended before it was complete").At(fault.Partial)
+	}
+	return body, nil
+}
+
+// convertUnary reads a provider's whole answer and writes it in the client's dialect.
+func (s *Server) convertUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
+	body, err := whole(ans)
+	if err != nil {
+		return err
+	}
+	if embeds(x.op.op) {
+		return s.convertVectors(x, r, body)
 	}
 	provider, _ := registry.Provider(r.dialect)
 	client, _ := registry.Client(x.op.dialect)
@@ -119,11 +141,8 @@ func (s *Server) convertUnary(x *exchange, r *route, ans Answer, reply tunnel.Re
 	if err != nil {
 		return fault.As(err).At(fault.Sent)
 	}
-	if resp.Empty() {
+	if x.op.op == llm.OpGenerate && resp.Empty() {
 		return fault.New(fault.UpstreamProtocol, "the provider's answer holds no content").At(fault.Sent)
-	}
-	if resp, err = x.after.Response(resp); err != nil {
-		return fault.As(err).At(fault.Sent)
 	}
 	if x.head.Stream { // asked to stream, the provider answered whole
 		return s.replay(x, r, client, resp)
@@ -156,24 +175,7 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 	client, _ := registry.Client(x.op.dialect)
 	dec := provider.NewEventDecoder(x.decodeOptions(r))
 	c := s.newConversion(x, r, client)
-	after := x.after.Stream()
-	var events, seen []llm.Event
-	take := func() error {
-		out := events
-		if after != nil {
-			seen = seen[:0]
-			for i := range events {
-				seen = after.Push(seen, &events[i])
-			}
-			out = seen
-		}
-		for i := range out {
-			if err := c.take(&out[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	var events []llm.Event
 	for {
 		chunk, err := ans.Next()
 		frames.Feed(chunk)
@@ -189,11 +191,10 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 				continue
 			}
 			events = dec.Push(events[:0], ev.Name, ev.Data)
-			if terr := take(); terr != nil {
-				return terr
-			}
-			if after != nil && after.Done() {
-				return c.end() // nothing that still comes would be seen: closing ends the provider's work
+			for i := range events {
+				if terr := c.take(&events[i]); terr != nil {
+					return terr
+				}
 			}
 		}
 		if ferr := frames.Err(); ferr != nil {
@@ -209,8 +210,10 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 			return fault.As(err)
 		}
 		events = dec.End(events[:0])
-		if terr := take(); terr != nil {
-			return terr
+		for i := range events {
+			if terr := c.take(&events[i]); terr != nil {
+				return terr
+			}
 		}
 		return c.end()
 	}
@@ -325,7 +328,7 @@ func (s *Server) convertedRequest(x *exchange, r *route, req *tunnel.Request, he
 	req.Method = http.MethodPost
 	req.RawQuery = ""
 	if r.dialect == llm.Gemini {
-		req.Path = r.target.Facts(r.dialect).Path(registry.Backend(r.dialect).Path(x.op.op, "v1beta", r.target.Model, x.head.Stream))
+		req.Path = registry.Backend(r.dialect).Path(llm.Op(req.Op), "v1beta", r.target.Model, x.head.Stream)
 		if x.head.Stream {
 			req.RawQuery = "alt=sse"
 		}
@@ -339,33 +342,8 @@ func (s *Server) convertedRequest(x *exchange, r *route, req *tunnel.Request, he
 		req.Header = append(req.Header, tunnel.Field{Name: "User-Agent", Value: ua})
 	}
 	for name, values := range header {
-		if name == betaHeader {
-			continue
-		}
 		for _, v := range values {
 			req.Header = append(req.Header, tunnel.Field{Name: name, Value: v})
 		}
 	}
-}
-
-const betaHeader = "Anthropic-Beta"
-
-// mergeBetas adds the betas that an encoded body needs to those that the client asked for. A client of
-// another protocol may name betas too; what they stand for is in the body, not in the protocol.
-func mergeBetas(fields []tunnel.Field, client, encoded http.Header) []tunnel.Field {
-	ours := encoded.Values(betaHeader)
-	theirs := client.Values(betaHeader)
-	if len(ours) == 0 {
-		return fields
-	}
-	var all []string
-	for _, list := range append(slices.Clone(theirs), ours...) {
-		for name := range strings.SplitSeq(list, ",") {
-			if name = strings.TrimSpace(name); name != "" && !slices.Contains(all, name) {
-				all = append(all, name)
-			}
-		}
-	}
-	fields = slices.DeleteFunc(fields, func(f tunnel.Field) bool { return f.Name == betaHeader })
-	return append(fields, tunnel.Field{Name: betaHeader, Value: strings.Join(all, ",")})
 }

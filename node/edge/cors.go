@@ -22,7 +22,7 @@ func (s *Server) allowOrigin(x *exchange) {
 		h := x.w.Header()
 		h.Set("Access-Control-Allow-Origin", origin)
 		h.Add("Vary", "Origin")
-		h.Set("Access-Control-Expose-Headers", "x-causeway-request-id, x-causeway-route, x-causeway-cache, retry-after")
+		h.Set("Access-Control-Expose-Headers", "x-causeway-request-id, x-causeway-route, x-causeway-cache, x-causeway-estimate, retry-after")
 	}
 }
 

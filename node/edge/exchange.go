@@ -80,10 +80,10 @@ type exchange struct {
 	// reserve
 	hold     lease.Hold
 	reserved int64 // tokens: the most that the request can use
-	output   int64 // of them, for one answer
 	limits   []lease.Applied
 
 	// plan
+	local  *route          // set and no routes: the edge answers with an estimate of its own
 	routes []route         // best first
 	ways   []route         // as found
 	exits  []geo.Candidate // of ways
@@ -94,11 +94,13 @@ type exchange struct {
 
 	// forward
 	out         clientWriter
-	held        []byte        // of the answer, until it may be sent
-	canonical   *llm.Request  // decoded once, when a route converts
-	undecodable error         // why that is not possible
-	losses      []llm.Loss    // of the attempt that is running or that answered
-	after       dialect.After // as losses
+	elsewhere   bool         // another exit would be asked if this attempt failed
+	held        []byte       // of the answer, until it may be sent
+	canonical   *llm.Request // decoded once, when a route converts
+	undecodable error        // why that is not possible
+	embed       *llm.EmbedRequest
+	guess       int64      // input tokens, where the provider that embedded states none; 0 = not known
+	losses      []llm.Loss // of the attempt that is running or that answered
 
 	outcome Outcome
 }
@@ -137,6 +139,10 @@ func (s *Server) end(x *exchange) {
 	*x = exchange{routes: m.routes, ways: m.ways, exits: m.exits, limits: m.limits, held: m.held}
 	s.exchanges.Put(x)
 }
+
+// Movable implements tunnel.Caller: a silent exit is given up for another one only while the client has
+// seen nothing of the answer.
+func (x *exchange) Movable() bool { return x.elsewhere && !x.out.sent.Load() }
 
 func (x *exchange) context() context.Context { return x.r.Context() }
 

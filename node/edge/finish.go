@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -46,6 +47,7 @@ func (s *Server) settle(x *exchange, now time.Time) {
 	for i := range o.Attempts {
 		a := &o.Attempts[i]
 		switch {
+		case o.Op == llm.OpCountTokens: // free, and its answer is no usage
 		case a.billed() && !o.Op.CountsTokens() && (!a.HasUsage || o.Op == llm.OpStored):
 			o.UsageKind = max(o.UsageKind, UsageUncounted)
 			o.Units, o.Unit = o.Units+x.head.Units, x.head.Unit
@@ -53,7 +55,12 @@ func (s *Server) settle(x *exchange, now time.Time) {
 			o.Usage = o.Usage.Add(a.Usage)
 			o.UsageKind = max(o.UsageKind, UsageMeasured)
 			tokens += a.Usage.Input + a.Usage.Output
-		case a.billed() && o.Op != llm.OpCountTokens: // counting is free
+		case a.billed() && embeds(o.Op): // all of it is input, which can be estimated
+			n := cmp.Or(x.guess, x.reserved)
+			o.Usage.Input += n
+			o.UsageKind = max(o.UsageKind, UsageEstimated)
+			tokens += n
+		case a.billed():
 			o.UsageKind = UsageWorst
 			tokens += x.reserved
 		}
@@ -65,7 +72,7 @@ func (s *Server) settle(x *exchange, now time.Time) {
 	case x.model.Unit == o.Unit: // priced by what the request asked for
 		o.Cost, o.CostKnown = meter.Cost(x.model.Price, llm.Usage{Input: o.Units}), o.UsageKind == UsageUncounted
 	}
-	if len(o.Attempts) == 0 || tokens == 0 && o.Served == nil && o.Attempts[len(o.Attempts)-1].Fault.Phase == fault.NotSent {
+	if o.Fault != nil && (len(o.Attempts) == 0 || tokens == 0 && o.Served == nil && o.Attempts[len(o.Attempts)-1].Fault.Phase == fault.NotSent) {
 		x.hold.Release(now) // nothing was asked of anybody
 		return
 	}
@@ -92,7 +99,7 @@ func (s *Server) auditOutcome(x *exchange) audit.Outcome {
 		switch {
 		case f.Kind == fault.Canceled:
 			out.Result = audit.ResultCanceled
-		case x.out.sent:
+		case x.out.sent.Load():
 			out.Result = audit.ResultPartial
 		}
 	}
@@ -125,7 +132,7 @@ func (s *Server) tell(x *exchange, f *fault.Error) {
 	case x.head.Stream && !w.told:
 		event := x.front.FaultEvent(f, x.idText)
 		if w.array {
-			if !w.sent {
+			if !w.sent.Load() {
 				w.elements = 0 // what was held back never went out: the fault is the first element
 			}
 			event = gemini.ArrayFault(f, x.idText, w.elements)

@@ -38,6 +38,7 @@ func (s *Server) forward(x *exchange) error {
 			r = next(x.routes, r, fault.As(err))
 			continue
 		}
+		x.elsewhere = len(history)+1 < x.snapshot.Route.Attempts && otherExit(x.routes, r)
 		if err = s.attempt(ctx, x, r, body, header); err == nil {
 			return nil
 		}
@@ -75,6 +76,16 @@ func untried(routes []route) (n int) {
 		}
 	}
 	return n
+}
+
+// otherExit tells whether a route by another exit than r's has not been tried.
+func otherExit(routes []route, r *route) bool {
+	for i := range routes {
+		if o := &routes[i]; !o.tried && o.exit.ID != r.exit.ID {
+			return true
+		}
+	}
+	return false
 }
 
 // next picks the best route not tried yet. A fault of the exit passes over the other routes through
@@ -118,7 +129,6 @@ func (s *Server) attempt(ctx context.Context, x *exchange, r *route, body Body, 
 	if r.convert {
 		s.convertedRequest(x, r, &req, header)
 	}
-	req.Header = mergeBetas(req.Header, x.r.Header, header)
 	ans, err := s.cfg.Forward.Forward(ctx, r.exit, req, body)
 	if err == nil {
 		err = s.answer(x, r, att, ans)
@@ -143,17 +153,20 @@ func (s *Server) attempt(ctx context.Context, x *exchange, r *route, body Body, 
 }
 
 func (s *Server) request(x *exchange, r *route, body Body) tunnel.Request {
-	path := x.op.path
+	op, path := x.op.op, x.op.path
+	if r.convert {
+		op = registry.Asked(op, r.dialect)
+	}
 	if x.op.pass == nil {
-		path = r.target.Facts(r.dialect).Path(registry.Backend(r.dialect).Path(x.op.op, x.op.version, r.target.Model, x.head.Stream))
+		path = registry.Backend(r.dialect).Path(op, x.op.version, r.target.Model, x.head.Stream)
 	}
 	return tunnel.Request{
 		ID: x.id, Attempt: uint8(len(x.outcome.Attempts)), Timeout: time.Until(x.start.Add(maxRequest)),
 		Tenant: x.key.Tenant.ID, Provider: r.target.Provider.ID, Dialect: string(r.dialect), Model: r.target.Model,
-		Op: uint8(x.op.op), Stream: x.head.Stream, Class: uint8(x.class), Method: x.r.Method,
+		Op: uint8(op), Stream: x.head.Stream, Class: uint8(x.class), Method: x.r.Method,
 		Path:     path,
 		RawQuery: upstream.QueryWithoutKey(x.r.URL.RawQuery), Header: forwardedHeaders(x.r.Header), BodyLen: body.Len(),
-		Traceparent: x.outcome.Traceparent, ViewIndex: x.snapshot.Index,
+		Traceparent: x.outcome.Traceparent, ViewIndex: x.snapshot.Index, Caller: x,
 	}
 }
 

@@ -65,6 +65,7 @@ const (
 	UsageNone      UsageKind = iota // nothing was consumed
 	UsageUncounted                  // the operation is not billed by tokens, or the provider did not say how many: Units, if known
 	UsageMeasured                   // the provider said so
+	UsageEstimated                  // embeddings of a provider that did not say: counted here
 	UsageWorst                      // the provider did not say: what had been reserved
 )
 
@@ -75,6 +76,8 @@ func (k UsageKind) String() string {
 		return "uncounted"
 	case UsageMeasured:
 		return "measured"
+	case UsageEstimated:
+		return "estimated"
 	case UsageWorst:
 		return "worst_case"
 	default:

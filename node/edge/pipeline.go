@@ -36,6 +36,9 @@ func (s *Server) serve(x *exchange) error {
 	if err := s.plan(x); err != nil {
 		return err
 	}
+	if len(x.routes) == 0 {
+		return s.estimate(x) // nothing leaves
+	}
 	// The intent is on record before the first byte leaves.
 	if err := s.record(x); err != nil {
 		return err

@@ -24,6 +24,9 @@ const fallbackTier = 1 << 10
 func (s *Server) plan(x *exchange) error {
 	var why blocked
 	x.ways, x.exits = s.ways(x, &why)
+	if x.local = why.counts; len(x.ways) == 0 && x.local != nil {
+		return nil
+	}
 	if len(x.ways) == 0 {
 		return s.refusal(x, why)
 	}
@@ -50,6 +53,7 @@ func (s *Server) plan(x *exchange) error {
 type blocked struct {
 	refused []compliance.Outcome
 	mute    []string // providers that do not speak the client's dialect
+	counts  *route   // the first way whose tokens the edge would have to estimate
 	each    func(e view.Exit, t view.Target, why string)
 }
 
@@ -72,6 +76,9 @@ func (s *Server) ways(x *exchange, why *blocked) ([]route, []geo.Candidate) {
 				d, convert = convertible(t.Provider, x.op)
 			}
 			if !ok && !convert {
+				if x.op.op == llm.OpCountTokens {
+					s.uncounted(x, m, t, why)
+				}
 				why.mute = append(why.mute, t.Provider.ID)
 				why.note(view.Exit{}, t, "does not speak "+string(x.op.dialect))
 				continue
@@ -125,12 +132,14 @@ func speaks(p *view.Provider, op operation) (llm.Dialect, bool) {
 }
 
 // convertible finds the dialect that this operation is converted to for a provider that does not
-// speak the client's: the first that it lists.
+// speak the client's: the first that it lists and that has the operation.
 func convertible(p *view.Provider, op operation) (llm.Dialect, bool) {
-	if op.op != llm.OpGenerate || len(p.Dialects) == 0 || registry.Unsupported(op.dialect, p.Dialects[0]) != "" {
-		return "", false
+	for _, d := range p.Dialects {
+		if registry.Unsupported(op.op, op.dialect, d) == "" {
+			return d, true
+		}
 	}
-	return p.Dialects[0], true
+	return "", false
 }
 
 // second puts a converting route behind the others of its tier. It does so only where the operator
@@ -160,8 +169,8 @@ func (s *Server) refusal(x *exchange, why blocked) error {
 		if len(why.mute) == 0 {
 			return fault.New(fault.NoRoute, "no exit in the mesh may call a provider of %q", x.model.ID).After(5 * time.Second)
 		}
-		f := fault.New(fault.Unsupported, "%q is served by providers that speak %s, to which %s of %s is not converted. %s",
-			x.model.ID, spoken(x), x.op.op, x.op.dialect, s.alternatives(x))
+		f := fault.New(fault.Unsupported, "%q is served by providers that speak %s, to which %s of %s is not converted%s. %s",
+			x.model.ID, spoken(x), x.op.op, x.op.dialect, because(x), s.alternatives(x))
 		f.Param = "model"
 		return f
 	}
@@ -201,12 +210,33 @@ func spoken(x *exchange) string {
 	return strings.Join(names, ", ")
 }
 
-// alternatives names what would work: models of this key that a provider serves in the client's dialect.
+// because says what the providers lack, where the registry knows.
+func because(x *exchange) string {
+	for _, t := range x.model.Targets {
+		for _, d := range t.Provider.Dialects {
+			if why := registry.Unsupported(x.op.op, x.op.dialect, d); why != "" {
+				return ": " + why
+			}
+		}
+	}
+	return ""
+}
+
+// serves reports whether p can be asked for this operation, as the client sent it or converted.
+func serves(p *view.Provider, op operation) bool {
+	_, ok := speaks(p, op)
+	if !ok {
+		_, ok = convertible(p, op)
+	}
+	return ok
+}
+
+// alternatives names what would work: models of this key with a provider that has the operation.
 func (s *Server) alternatives(x *exchange) string {
 	var names []string
 	for _, id := range x.snapshot.ModelNames {
 		m, _ := x.snapshot.Model(id)
-		if !x.key.MayUse(id) || !slices.ContainsFunc(m.Targets, func(t view.Target) bool { _, ok := speaks(t.Provider, x.op); return ok }) {
+		if !x.key.MayUse(id) || !slices.ContainsFunc(m.Targets, func(t view.Target) bool { return serves(t.Provider, x.op) }) {
 			continue
 		}
 		if names = append(names, id); len(names) == 5 {
@@ -216,5 +246,5 @@ func (s *Server) alternatives(x *exchange) string {
 	if len(names) == 0 {
 		return "No model of this key is served in that protocol."
 	}
-	return "In that protocol these models work: " + strings.Join(names, ", ") + "."
+	return "With that request these models work: " + strings.Join(names, ", ") + "."
 }

@@ -60,6 +60,8 @@ func parseOperation(method string, u *url.URL, h http.Header) (operation, bool) 
 				dialect: llm.OpenAIResponses, op: llm.OpGenerate, methods: http.MethodPost,
 				upgrade: method == http.MethodGet && strings.EqualFold(h.Get("Upgrade"), "websocket"),
 			}, true
+		case "/responses/input_tokens":
+			return operation{dialect: llm.OpenAIResponses, op: llm.OpCountTokens, methods: http.MethodPost}, true
 		case "/embeddings":
 			return operation{dialect: llm.OpenAIChat, op: llm.OpEmbed, methods: http.MethodPost}, true
 		case "/messages":

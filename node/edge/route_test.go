@@ -26,6 +26,7 @@ func TestParseOperation(t *testing.T) {
 		{"POST", "/messages", nil, operation{dialect: llm.AnthropicMessages, op: llm.OpGenerate}, true, "Vercel AI SDK posts bare /messages"},
 		{"POST", "/v1/messages/count_tokens", nil, operation{dialect: llm.AnthropicMessages, op: llm.OpCountTokens}, true, ""},
 		{"POST", "/v1/responses", nil, operation{dialect: llm.OpenAIResponses, op: llm.OpGenerate}, true, ""},
+		{"POST", "/v1/responses/input_tokens", nil, operation{dialect: llm.OpenAIResponses, op: llm.OpCountTokens}, true, "the Responses API counts tokens"},
 		{"GET", "/v1/responses", http.Header{"Upgrade": {"websocket"}}, operation{dialect: llm.OpenAIResponses, op: llm.OpGenerate, upgrade: true}, true, "Codex tries a WebSocket first"},
 		{"POST", "/v1beta/models/gemini-pro:generateContent", nil, operation{dialect: llm.Gemini, op: llm.OpGenerate, version: "v1beta", model: "gemini-pro"}, true, ""},
 		{"POST", "/v1/models/gemini-pro:streamGenerateContent", nil, operation{dialect: llm.Gemini, op: llm.OpGenerate, version: "v1", model: "gemini-pro", stream: true}, true, "@google/genai 3.x calls v1"},

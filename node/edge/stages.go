@@ -80,17 +80,7 @@ func (s *Server) decide(x *exchange) error {
 // reserve takes the request's share of every limit that applies, or says when to come back.
 func (s *Server) reserve(x *exchange) error {
 	x.limits = x.key.Limits(x.limits, x.model.ID)
-	x.output = x.head.MaxOutput
-	if x.output <= 0 {
-		x.output = meter.DefaultMaxOutput
-		if x.op.op == llm.OpGenerate {
-			x.output = max(x.output, x.model.Fill)
-		}
-	}
-	tokens := int64(0)
-	if x.op.op.CountsTokens() {
-		tokens = meter.EstimateBody(x.body, x.output*max(x.head.Choices, 1))
-	}
+	tokens := most(x)
 	x.reserved = tokens
 	if len(x.limits) == 0 {
 		return nil
@@ -101,31 +91,6 @@ func (s *Server) reserve(x *exchange) error {
 		x.hold = hold
 		return nil
 	}
-	return denied(denial, tokens)
-}
-
-// cover reserves what an encoded request may use beyond what the client stated: some models count
-// thinking into a limit that must be higher than it.
-func (s *Server) cover(x *exchange, limit int64) error {
-	more := limit - x.output
-	if more <= 0 {
-		return nil
-	}
-	if now := time.Now(); len(x.limits) > 0 {
-		// As one reservation: a request as large as the limit passes when nothing else runs.
-		x.hold.Release(now)
-		hold, denial, ok := s.limits.ReserveAll(now, x.limits, x.reserved+more)
-		if !ok {
-			x.hold, _, _ = s.limits.ReserveAll(now, x.limits, x.reserved) // earlier attempts are settled from it
-			return denied(denial, x.reserved+more)
-		}
-		x.hold = hold
-	}
-	x.output, x.reserved = limit, x.reserved+more
-	return nil
-}
-
-func denied(denial lease.Denial, tokens int64) *fault.Error {
 	after := max(denial.RetryAfter, time.Millisecond)
 	switch denial.Kind {
 	case lease.Concurrency:
@@ -135,6 +100,18 @@ func denied(denial lease.Denial, tokens int64) *fault.Error {
 	default:
 		return fault.New(fault.RateLimited, "requests per minute are used up: this key or tenant may send %d here", denial.Limit).After(after)
 	}
+}
+
+// most bounds the tokens that a request can use: its input and the answer that it allows. Vectors have
+// no output tokens, and counting is free everywhere: it takes from the requests per minute only.
+func most(x *exchange) int64 {
+	switch op := x.op.op; {
+	case op == llm.OpCountTokens || !op.CountsTokens():
+		return 0
+	case embeds(op):
+		return meter.Count(x.body)
+	}
+	return meter.EstimateBody(x.body, x.head.MaxOutput*max(x.head.Choices, 1))
 }
 
 // rateHeaders shows the tightest of the limits that apply, in the client's own protocol.

@@ -3,6 +3,7 @@ package edge
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-mesh/causeway/relay/dialect/gemini"
@@ -24,11 +25,11 @@ type clientWriter struct {
 	last      time.Time // of the last write
 	deadline  time.Time // for writes, as last set
 	committed bool
-	sent      bool // answer content has been written
-	told      bool // the client has already been given the fault in the stream
-	array     bool // the stream is a JSON array (Gemini without alt=sse), not server-sent events
-	elements  int  // of the array, sent so far
-	abort     bool // break the connection: the answer is cut short and cannot say so
+	sent      atomic.Bool // answer content has been written; it only becomes true, under mu
+	told      bool        // the client has already been given the fault in the stream
+	array     bool        // the stream is a JSON array (Gemini without alt=sse), not server-sent events
+	elements  int         // of the array, sent so far
+	abort     bool        // break the connection: the answer is cut short and cannot say so
 	stopped   bool
 	loose     bool // the timer may run once more, and then do nothing
 	status    int
@@ -69,8 +70,8 @@ func (c *clientWriter) content(parts ...[]byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.commitLocked(http.StatusOK)
-	if !c.sent {
-		c.sent = true
+	if !c.sent.Load() {
+		c.sent.Store(true)
 		c.x.outcome.FirstContent = c.x.sinceStart()
 	}
 	for _, p := range parts {
@@ -111,11 +112,7 @@ func (c *clientWriter) flush() {
 	_ = c.rc.Flush() // an error shows at the next write
 }
 
-func (c *clientWriter) contentSent() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sent
-}
+func (c *clientWriter) contentSent() bool { return c.sent.Load() }
 
 // keepalive starts the timer that keeps a silent stream open: after the configured silence the client
 // gets 200 and the protocol's own idle bytes, again and again, until stop.

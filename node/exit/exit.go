@@ -81,7 +81,7 @@ func (e *Exit) ServeTunnel(ctx context.Context, x *tunnel.Exchange) {
 		x.Abort(fault.New(fault.Canceled, "the edge withdrew the request").With(err))
 		return
 	}
-	a, err := e.CallIn(ctx, &x.Request, body, mem)
+	a, err := e.CallIn(ctx, &x.Request, lend.Body{First: body, Memory: mem})
 	mem.Drop()
 	if err != nil {
 		x.Abort(fault.As(err))
@@ -120,12 +120,12 @@ func (e *Exit) pump(x *tunnel.Exchange, a *Answer) error {
 // Call makes one attempt at a provider, trying its other credentials where one is at its limit or
 // refused. The error is a *fault.Error; Raw holds the provider's own answer where it gave one.
 func (e *Exit) Call(ctx context.Context, req *tunnel.Request, body []byte) (*Answer, error) {
-	return e.CallIn(ctx, req, body, nil)
+	return e.CallIn(ctx, req, lend.Body{First: body})
 }
 
 // CallIn is Call with a body in lent memory: the caller holds it until CallIn has returned, the call
 // for as long as it needs it.
-func (e *Exit) CallIn(ctx context.Context, req *tunnel.Request, body []byte, mem *lend.Buffer) (*Answer, error) {
+func (e *Exit) CallIn(ctx context.Context, req *tunnel.Request, body lend.Body) (*Answer, error) {
 	begin := time.Now()
 	accounts := e.accounts.Load()
 	if accounts == nil {
@@ -143,7 +143,7 @@ func (e *Exit) CallIn(ctx context.Context, req *tunnel.Request, body []byte, mem
 	if _, limited := ctx.Deadline(); req.Timeout > 0 && !limited { // the tunnel's and the edge's contexts end in time
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, req.Timeout)
-		a, err := e.call(ctx, req, body, mem, acct, back, op, begin)
+		a, err := e.call(ctx, req, body, acct, back, op, begin)
 		if err != nil {
 			cancel()
 			return nil, err
@@ -151,10 +151,10 @@ func (e *Exit) CallIn(ctx context.Context, req *tunnel.Request, body []byte, mem
 		a.cancel = cancel
 		return a, nil
 	}
-	return e.call(ctx, req, body, mem, acct, back, op, begin)
+	return e.call(ctx, req, body, acct, back, op, begin)
 }
 
-func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, mem *lend.Buffer, acct *account, back dialect.Backend, op llm.Op, begin time.Time) (*Answer, error) {
+func (e *Exit) call(ctx context.Context, req *tunnel.Request, body lend.Body, acct *account, back dialect.Backend, op llm.Op, begin time.Time) (*Answer, error) {
 	header := make(http.Header, len(req.Header))
 	values := make([]string, len(req.Header)) // one piece of memory for all fields that come once
 	for i, f := range req.Header {
@@ -178,7 +178,7 @@ func (e *Exit) call(ctx context.Context, req *tunnel.Request, body []byte, mem *
 			return nil, fault.New(why, "every credential of %s is resting", req.Provider).After(wait)
 		}
 		resp, err := acct.client.Do(ctx, upstream.Call{
-			Method: req.Method, Path: req.Path, RawQuery: req.RawQuery, Header: header, Body: body, Memory: mem, Secret: secret.Value, Stream: req.Stream,
+			Method: req.Method, Path: req.Path, RawQuery: req.RawQuery, Header: header, Body: body, Secret: secret.Value, Stream: req.Stream,
 		})
 		now := time.Now()
 		if err == nil && resp.Status < 400 {

@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,9 +42,12 @@ func endsWithFault(d dialectCase, tail string) bool {
 	}
 }
 
-// detection is how long the death of an exit may go unnoticed on a path of 150 ms, while a request
-// waits for it: a look every 100 ms, a ping after 200 ms of silence, and a second without an answer.
-const detection = 2 * time.Second
+// How long the death of an exit may go unnoticed on a path of 150 ms while a request waits for it that
+// can be asked elsewhere, and while a stream hangs that cannot.
+const (
+	detection = 700 * time.Millisecond
+	givenUp   = 5500 * time.Millisecond
+)
 
 // An exit that dies takes no request with it that was not answered yet: another exit is asked, and
 // the client gets one answer, whole.
@@ -147,13 +151,58 @@ func TestExitDiesDuringAStream(t *testing.T) {
 			if calls := len(p.Calls()) - before; calls != 1 {
 				t.Errorf("%s: %d calls, want 1: content had reached the client", d.name, calls)
 			}
-			if late := r.Done.Sub(killed); late > detection {
-				t.Errorf("%s: told %s after the death, want %s at most", d.name, late, detection)
+			if late := r.Done.Sub(killed); late > givenUp {
+				t.Errorf("%s: told %s after the death, want %s at most", d.name, late, givenUp)
 			}
 			dying.Start()
 			m.Settle()
 		}
 	})
+}
+
+// A path that goes black for seconds costs the requests on it nothing when no other exit could answer
+// them; where one can, they do not wait for the path.
+func TestBlackoutOfOneExit(t *testing.T) {
+	for _, exits := range []int{1, 2} {
+		t.Run(strconv.Itoa(exits), func(t *testing.T) {
+			simulate(t, func(t *testing.T, m *Mesh) {
+				p := m.AddProvider("p", us, fake.Options{FirstToken: 5 * time.Second})
+				edge := m.AddEdge(cn)
+				for range exits {
+					m.AddExit(us)
+				}
+				m.AddExit(cn) // may not call p: it only shows that the edge is not cut off
+				doc := document([]string{model}, p)
+				doc.Providers[0].Exits = []string{us}
+				m.Apply(doc)
+				m.Settle()
+				d := dialects[0]
+				reply := m.Stream(edge, d.stream(model, "hello"))
+				time.Sleep(time.Second)
+				first := p.last(0)
+				m.net.partition([]string{edge.ip}, []string{first.From}, true)
+				black := time.Now()
+				time.Sleep(3 * time.Second)
+				m.net.partition([]string{edge.ip}, []string{first.From}, false)
+				r := <-reply
+				if r.Status != 200 || r.Err != nil || r.Body != p.last(0).sent.String() {
+					t.Errorf("%d, %v: %s", r.Status, r.Err, r.Body)
+				}
+				if n := len(p.Calls()); n != exits {
+					t.Errorf("%d calls", n)
+				}
+				if exits == 1 {
+					return
+				}
+				if d := p.last(0).At.Sub(black) - oneWay; d > detection {
+					t.Errorf("asked elsewhere after %s", d)
+				}
+				if first.gone().IsZero() {
+					t.Error("the first exit's call was not given up when the path was back")
+				}
+			})
+		})
+	}
 }
 
 // A provider that takes a request and says nothing costs its first-byte timeout, then another one is

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/causeway-mesh/causeway/mesh/memnet"
 )
 
 const (
@@ -131,15 +133,15 @@ type streamConn struct {
 	w             *world
 	in, out       *half
 	local, remote *net.TCPAddr
-	read, write   deadline
+	read, write   memnet.Deadline
 	closed        chan struct{}
 	once          sync.Once
 }
 
 func (w *world) pair(client, server *net.TCPAddr) (here, there *streamConn) {
 	up, down := newHalf(w, client.IP.String(), server.IP.String()), newHalf(w, server.IP.String(), client.IP.String())
-	here = &streamConn{w: w, in: down, out: up, local: client, remote: server, read: newDeadline(), write: newDeadline(), closed: make(chan struct{})}
-	there = &streamConn{w: w, in: up, out: down, local: server, remote: client, read: newDeadline(), write: newDeadline(), closed: make(chan struct{})}
+	here = &streamConn{w: w, in: down, out: up, local: client, remote: server, read: memnet.NewDeadline(), write: memnet.NewDeadline(), closed: make(chan struct{})}
+	there = &streamConn{w: w, in: up, out: down, local: server, remote: client, read: memnet.NewDeadline(), write: memnet.NewDeadline(), closed: make(chan struct{})}
 	w.conns[here], w.conns[there] = struct{}{}, struct{}{}
 	return here, there
 }
@@ -150,7 +152,7 @@ func (c *streamConn) Read(p []byte) (int, error) {
 		select {
 		case <-c.closed:
 			return 0, net.ErrClosed
-		case <-c.read.wait():
+		case <-c.read.Wait():
 			return 0, os.ErrDeadlineExceeded
 		default:
 		}
@@ -168,7 +170,7 @@ func (c *streamConn) Read(p []byte) (int, error) {
 		case <-due:
 		case <-c.in.wake:
 		case <-c.closed:
-		case <-c.read.wait():
+		case <-c.read.Wait():
 		}
 		if t != nil {
 			t.Stop()
@@ -182,7 +184,7 @@ func (c *streamConn) Write(p []byte) (int, error) {
 		select {
 		case <-c.closed:
 			return 0, net.ErrClosed
-		case <-c.write.wait():
+		case <-c.write.Wait():
 			return 0, os.ErrDeadlineExceeded
 		default:
 		}
@@ -196,7 +198,7 @@ func (c *streamConn) Write(p []byte) (int, error) {
 		select {
 		case <-c.out.room:
 		case <-c.closed:
-		case <-c.write.wait():
+		case <-c.write.Wait():
 		}
 	}
 }
@@ -220,9 +222,9 @@ func (c *streamConn) end(why error) {
 
 func (c *streamConn) LocalAddr() net.Addr                { return c.local }
 func (c *streamConn) RemoteAddr() net.Addr               { return c.remote }
-func (c *streamConn) SetDeadline(t time.Time) error      { c.read.set(t); c.write.set(t); return nil }
-func (c *streamConn) SetReadDeadline(t time.Time) error  { c.read.set(t); return nil }
-func (c *streamConn) SetWriteDeadline(t time.Time) error { c.write.set(t); return nil }
+func (c *streamConn) SetDeadline(t time.Time) error      { c.read.Set(t); c.write.Set(t); return nil }
+func (c *streamConn) SetReadDeadline(t time.Time) error  { c.read.Set(t); return nil }
+func (c *streamConn) SetWriteDeadline(t time.Time) error { c.write.Set(t); return nil }
 
 // streamListener is a host's TCP port.
 type streamListener struct {
@@ -328,8 +330,8 @@ func (w *world) dialer(ip string) func(ctx context.Context, network, addr string
 			w.mu.Unlock()
 			return fail(syscall.ECONNREFUSED)
 		}
-		w.seq++
-		here, there := w.pair(&net.TCPAddr{IP: net.ParseIP(ip).To4(), Port: 20000 + int(w.seq%40000)}, to)
+		w.dialed++
+		here, there := w.pair(&net.TCPAddr{IP: net.ParseIP(ip).To4(), Port: 20000 + w.dialed%40000}, to)
 		w.mu.Unlock()
 		select {
 		case at.accept <- there:
@@ -340,5 +342,12 @@ func (w *world) dialer(ip string) func(ctx context.Context, network, addr string
 		here.Close()
 		there.Close()
 		return fail(errors.New("nobody accepts"))
+	}
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/causeway-mesh/causeway/mesh/memnet"
 )
 
 // link is a one-way path between two regions.
@@ -37,11 +39,11 @@ type world struct {
 	links  map[flow]link // by region
 	busy   map[flow]time.Time
 	cut    map[flow]bool // by host
-	ports  map[string]*packetConn
+	net    *memnet.Net   // packets
+	dialed int           // streams
 	listen map[string]*streamListener
 	conns  map[*streamConn]struct{}
 	taps   []func(traffic)
-	seq    uint64
 	next   map[string]int
 }
 
@@ -52,10 +54,12 @@ type host struct {
 }
 
 func newWorld(seed uint64) *world {
-	return &world{
+	w := &world{
 		rng: rand.New(rand.NewPCG(seed, 1)), hosts: map[string]*host{}, links: map[flow]link{}, busy: map[flow]time.Time{}, cut: map[flow]bool{},
-		ports: map[string]*packetConn{}, listen: map[string]*streamListener{}, conns: map[*streamConn]struct{}{}, next: map[string]int{},
+		listen: map[string]*streamListener{}, conns: map[*streamConn]struct{}{}, next: map[string]int{},
 	}
+	w.net = memnet.New(w.packet)
+	return w
 }
 
 // defaultDelay is one way between regions without a link of their own, localDelay inside a region.
@@ -63,6 +67,11 @@ const (
 	defaultDelay = 75 * time.Millisecond
 	localDelay   = time.Millisecond
 )
+
+// listenPacket opens a host's UDP port, taking it over from a former process.
+func (w *world) listenPacket(ip string, port int) *memnet.Conn {
+	return w.net.Listen(&net.UDPAddr{IP: net.ParseIP(ip).To4(), Port: port})
+}
 
 // host adds a machine and gives its address. net is the first three bytes of it.
 func (w *world) host(net, region string) string {
@@ -170,37 +179,35 @@ func (w *world) show(t traffic) {
 	}
 }
 
-// sendPacket puts a packet on its way. Caller does not hold mu.
-func (w *world) sendPacket(from *net.UDPAddr, to string, data []byte) {
+// packet is the way of one packet.
+func (w *world) packet(from *net.UDPAddr, to string, data []byte) (at time.Time, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	host, _, err := net.SplitHostPort(to)
 	if err != nil {
-		return
+		return at, false
 	}
 	src := from.IP.String()
 	f := flow{src, host}
 	if w.hosts[src].down {
-		return
+		return at, false
 	}
 	w.show(traffic{flow: f, data: data})
 	l, open := w.path(src, host)
-	dst := w.ports[to]
-	if !open || dst == nil || w.hosts[host].down || l.loss > 0 && w.rng.Float64() < l.loss {
-		return
+	if !open || w.hosts[host].down || l.loss > 0 && w.rng.Float64() < l.loss {
+		return at, false
 	}
-	at := time.Now()
+	at = time.Now()
 	if l.rate > 0 {
 		start := at
 		if b := w.busy[f]; b.After(start) {
 			start = b
 		}
 		if start.Sub(at) > maxQueue {
-			return
+			return at, false
 		}
 		at = start.Add(time.Duration(int64(len(data)) * int64(time.Second) / l.rate))
 		w.busy[f] = at
 	}
-	w.seq++
-	dst.deliver(packet{at: at.Add(l.delay), seq: w.seq, from: from, data: append([]byte(nil), data...)})
+	return at.Add(l.delay), true
 }

@@ -147,15 +147,15 @@ func TestLosses(t *testing.T) {
 	t.Parallel()
 	l := dialect.Losses{From: llm.OpenAIChat, To: llm.AnthropicMessages}
 	l.Field(llm.FieldSeed, llm.LostNoEquivalent)
-	l.Part(&llm.Part{Kind: llm.PartText, At: "/messages/0/content/1"}, "prompt_cache/x", llm.LostNoEquivalent)
+	l.Part(&llm.Part{Kind: llm.PartText, At: "/messages/0/content/1"}, "inner/x", llm.LostNoEquivalent)
 	l.Part(&llm.Part{Kind: llm.PartThinking, At: "/messages/1"}, "", llm.LostForeign)
 	l.Extra(llm.Extra{
-		{Name: "prediction", Value: llm.Raw("null")}, {Name: "store", Value: llm.Raw("false")}, {Name: "new_thing", Value: llm.Raw("1")},
+		{Name: "prediction", Value: llm.Raw("null")}, {Name: "store", Value: llm.Raw("false")}, {Name: "generation/new~thing", Value: llm.Raw("1")},
 	}, "")
 	if err := l.Err(); err != nil {
 		t.Fatalf("soft losses refuse: %v", err)
 	}
-	want := "/seed;no_equivalent, /messages/0/content/1/prompt_cache~1x;no_equivalent, /messages/1;foreign_origin, /new_thing;unknown_member"
+	want := "/seed;no_equivalent, /messages/0/content/1/inner/x;no_equivalent, /messages/1;foreign_origin, /generation/new~0thing;unknown_member"
 	if got := dialect.LossHeader(l.List); got != want {
 		t.Errorf("header\n got %s\nwant %s", got, want)
 	}

@@ -17,10 +17,14 @@ type Losses struct {
 }
 
 // Field reports a top-level setting, hard or soft by its kind.
-func (l *Losses) Field(f llm.Field, reason string) {
-	p := Pointer(l.From, f)
+func (l *Losses) Field(f llm.Field, reason string) { l.FieldAt("", f, reason) }
+
+// FieldAt reports a setting of the object at path.
+func (l *Losses) FieldAt(path string, f llm.Field, reason string) {
+	p := path + Pointer(l.From, f)
 	switch f {
-	case llm.FieldN, llm.FieldStop, llm.FieldLogitBias, llm.FieldLogprobs, llm.FieldTopLogprobs, llm.FieldParallel, llm.FieldFormat:
+	case llm.FieldN, llm.FieldStop, llm.FieldLogitBias, llm.FieldLogprobs, llm.FieldTopLogprobs, llm.FieldParallel, llm.FieldFormat,
+		llm.FieldDims:
 		l.Refuse(p, reason)
 	default:
 		l.Drop(p, reason)
@@ -37,12 +41,12 @@ func (l *Losses) Refuse(path, reason string) {
 	l.refused = append(l.refused, path+": "+reason)
 }
 
-// Part reports a part, or with field a member of it. A part that the user wrote is hard: the model
+// Part reports a part, or with field a member of it (or a path inside it). A part that the user wrote is hard: the model
 // would answer something else. History that only the vendor understands is soft.
 func (l *Losses) Part(p *llm.Part, field, reason string) {
 	path := p.At
 	if field != "" {
-		path += "/" + escape(field)
+		path += "/" + field
 	}
 	switch {
 	case field == "" && p.Kind != llm.PartThinking && p.Kind != llm.PartOpaque:
@@ -55,55 +59,37 @@ func (l *Losses) Part(p *llm.Part, field, reason string) {
 // Tool reports a tool definition that cannot be carried: always hard.
 func (l *Losses) Tool(t *llm.Tool, reason string) { l.Refuse(t.At, reason) }
 
-// Extra reports members that only their own dialect understands, found in the object at path. Members
-// that say nothing (null, false, empty) are passed over; those that change what is asked are hard.
+// Extra reports members that only their own dialect understands, found in the object at path; a slash in
+// a name is the decoder's, for a member further inside. Members that say nothing (null, false, empty) are
+// passed over; those that change what is asked are hard.
 func (l *Losses) Extra(e llm.Extra, path string) {
 	for _, m := range e {
-		if !Filled(m.Value) || string(m.Value) == "false" {
-			continue
+		at := path
+		for name := range strings.SplitSeq(m.Name, "/") {
+			at = Child(at, name)
 		}
-		at := path + "/" + escape(m.Name)
-		if path == "" {
-			at = topLevel(m.Name)
-		}
-		if path == "" && hardExtra(l.From, m.Name) {
-			if m.Name != "generationConfig/responseModalities" || !onlyText(m.Value) {
-				l.Refuse(at, llm.LostNoEquivalent)
-			}
-		} else {
+		switch {
+		case path == "" && hardExtra(l.From, m):
+			l.Refuse(at, llm.LostNoEquivalent)
+		case Filled(m.Value) && string(m.Value) != "false":
 			l.Drop(at, llm.LostUnknown)
 		}
 	}
 }
 
-// topLevel is the pointer of a member of the request. Members of an object that the model takes apart
-// are kept under its name and theirs: generationConfig/x.
-func topLevel(name string) string {
-	for _, parent := range [...]string{"generationConfig", "toolConfig", "text"} {
-		if rest, ok := strings.CutPrefix(name, parent+"/"); ok {
-			return "/" + parent + "/" + escape(rest)
-		}
+// hardExtra knows the request members whose absence would change the meaning of the request.
+func hardExtra(d llm.Dialect, m llm.Member) bool {
+	name := m.Name
+	switch {
+	case d == llm.OpenAIChat && name == "web_search_options":
+		return !unset(m.Value) // {} switches the search on
+	case !Filled(m.Value) || string(m.Value) == "false":
+		return false
 	}
-	return "/" + escape(name)
-}
-
-// onlyText reports a list of modalities that asks for what every model gives.
-func onlyText(v []byte) bool {
-	n := 0
-	for c := Walk(v); c.Next(); n++ {
-		if string(c.Value) != `"TEXT"` {
-			return false
-		}
-	}
-	return n > 0
-}
-
-// hardExtra lists the request members whose absence would change the meaning of the request.
-func hardExtra(d llm.Dialect, name string) bool {
 	switch d {
 	case llm.OpenAIChat:
 		switch name {
-		case "audio", "modalities", "prediction", "web_search_options":
+		case "audio", "modalities", "prediction":
 			return true
 		}
 	case llm.OpenAIResponses:
@@ -118,10 +104,14 @@ func hardExtra(d llm.Dialect, name string) bool {
 		}
 	case llm.Gemini:
 		switch name {
-		case "cachedContent", "cached_content",
-			"generationConfig/responseModalities", "generationConfig/responseMimeType", "generationConfig/responseSchema",
-			"generationConfig/responseJsonSchema", "generationConfig/_responseJsonSchema", "generationConfig/speechConfig", "generationConfig/imageConfig":
+		case "cachedContent", "cached_content", "generationConfig/responseMimeType":
 			return true
+		case "generationConfig/responseModalities", "generationConfig/response_modalities":
+			for c := Walk(m.Value); c.Next(); {
+				if string(c.Value) != `"TEXT"` {
+					return true
+				}
+			}
 		}
 	}
 	return false
@@ -242,6 +232,9 @@ var pointers = [llm.LastField + 1][4]string{
 	llm.FieldStore:            {"/store", "/store", "", ""},
 	llm.FieldCacheKey:         {"/prompt_cache_key", "/prompt_cache_key", "", ""},
 	llm.FieldCache:            {"/prompt_cache_options", "/prompt_cache_options", "/cache_control", ""},
+	llm.FieldDims:             {"/dimensions", "/dimensions", "", "/outputDimensionality"},
+	llm.FieldTask:             {"", "", "", "/taskType"},
+	llm.FieldTitle:            {"", "", "", "/title"},
 }
 
 // Pointer is the JSON pointer of setting f in a request of dialect d; "/" and a neutral name never

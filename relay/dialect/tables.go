@@ -66,14 +66,14 @@ func EffortName(d llm.Dialect, e llm.Effort) (word string, exact bool) {
 	}
 }
 
-// WantedEffort is what r comes to as an effort: stated, else from its mode or budget; unset when the
-// client left it to the model.
+// WantedEffort is what r comes to as an effort: none when thinking is switched off, else stated, else from
+// its budget; unset when the client left it to the model.
 func WantedEffort(r *llm.Reasoning) llm.Effort {
 	switch {
+	case r.Mode == llm.ReasoningOff:
+		return llm.EffortNone // beside an effort too, which Anthropic has for the answer as well
 	case r.Effort != llm.EffortUnset:
 		return r.Effort
-	case r.Mode == llm.ReasoningOff:
-		return llm.EffortNone
 	case r.Budget.Set:
 		return EffortOf(r.Budget.V)
 	}

@@ -57,7 +57,7 @@ func kindOf(r Refusal) fault.Kind {
 		return fault.UpstreamAuth
 	case r.Status == http.StatusTooManyRequests:
 		return fault.UpstreamRate
-	case r.Status == http.StatusRequestTimeout:
+	case r.Status == http.StatusRequestTimeout || r.Status == http.StatusGatewayTimeout:
 		return fault.UpstreamTimeout
 	case r.Status == http.StatusServiceUnavailable || r.Status == 529:
 		return fault.UpstreamOverload

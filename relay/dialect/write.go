@@ -178,6 +178,9 @@ func (b Body) Len() int {
 	return n
 }
 
+// Pieces are the pieces in order, at least one. They must not be changed.
+func (b Body) Pieces() [][]byte { return b.segs }
+
 // Bytes joins the pieces; it copies unless there is only one.
 func (b Body) Bytes() []byte {
 	if len(b.segs) == 1 {

@@ -457,7 +457,7 @@ func TestEmbeddings(t *testing.T) {
 	}
 	for why, r := range map[string]*http.Request{
 		"one":   post("/v1beta/models/gemini-embedding-001:embedContent?key=k", `{"content":{"parts":[{"text":"hello"}]},"outputDimensionality":3}`),
-		"batch": post("/v1beta/models/gemini-embedding-001:batchEmbedContents?key=k", `{"requests":[{"model":"models/x","content":{"parts":[{"text":"hello"}]},"output_dimensionality":3}]}`),
+		"batch": post("/v1beta/models/gemini-embedding-001:batchEmbedContents?key=k", `{"requests":[{"model":"models/gemini-embedding-001","content":{"parts":[{"text":"hello"}]},"output_dimensionality":3}]}`),
 	} {
 		code, _, b := serve(New(Options{}), r)
 		if code != 200 || strings.Count(b, ",") != 2 {
@@ -533,4 +533,39 @@ func compact(s string) string {
 
 func floatLE(b []byte) float32 {
 	return math.Float32frombits(binary.LittleEndian.Uint32(b))
+}
+
+// TestEmbedAndCountAreStrict: what the vendors refuse is refused, so that a conversion that writes it is
+// found out here.
+func TestEmbedAndCountAreStrict(t *testing.T) {
+	const one, batch, count = "/v1beta/models/gemini-embedding-001:embedContent?key=k", "/v1beta/models/gemini-embedding-001:batchEmbedContents?key=k", "/v1/responses/input_tokens"
+	text := `"content":{"parts":[{"text":"hello"}]}`
+	for _, c := range []struct {
+		why, path, body string
+		code            int
+		want            string
+	}{
+		{"settings beside the content", one, `{` + text + `,"taskType":"CLUSTERING","title":"t","outputDimensionality":3}`, 200, `"embedding"`},
+		{"settings in their object", one, `{` + text + `,"embedContentConfig":{"task_type":"CLUSTERING","outputDimensionality":3}}`, 200, `"embedding"`},
+		{"an unknown task", one, `{` + text + `,"taskType":"DREAM"}`, 400, "task_type"},
+		{"an unknown setting", one, `{` + text + `,"embedContentConfig":{"dims":3}}`, 400, "dims"},
+		{"no content", one, `{"taskType":"CLUSTERING"}`, 400, "content"},
+		{"too long a vector", one, `{` + text + `,"outputDimensionality":4000}`, 400, "3072"},
+		{"an entry without its model", batch, `{"requests":[{` + text + `}]}`, 400, "model"},
+		{"an entry of another model", batch, `{"requests":[{"model":"models/gemini-pro",` + text + `}]}`, 400, "match"},
+		{"an older model states no usage", batch, `{"requests":[{"model":"models/gemini-embedding-001",` + text + `,"outputDimensionality":1}]}`, 200, "]}]}"},
+		{"a newer one does", "/v1beta/models/gemini-embedding-2:batchEmbedContents?key=k", `{"requests":[{"model":"models/gemini-embedding-2",` + text + `,"outputDimensionality":1}]}`, 200, `"usageMetadata":{"promptTokenCount":`},
+		{"a count", count, `{"model":"gpt-5","input":"hello","instructions":"be brief","truncation":"auto"}`, 200, `{"object":"response.input_tokens","input_tokens":`},
+		{"a count with what steers only answers", count, `{"model":"gpt-5","input":"hello","max_output_tokens":100}`, 400, "max_output_tokens"},
+		{"a count of nothing", count, `{"model":"gpt-5"}`, 400, "input"},
+		{"a count that streams", count, `{"model":"gpt-5","input":"hello","stream":true}`, 400, "stream"},
+	} {
+		code, _, b := serve(New(Options{}), openAIPost(c.path, c.body))
+		if code == http.StatusOK {
+			b = strings.Join(strings.Fields(b), "") // answers have the vendors' line breaks
+		}
+		if code != c.code || !strings.Contains(b, c.want) {
+			t.Errorf("%s: %d %s", c.why, code, b)
+		}
+	}
 }

@@ -31,7 +31,7 @@ var models = [...]string{
 	"claude-opus-4-5", "claude-opus-4-6", "claude-sonnet-4-6", "claude-opus-4-7",
 	"gemini-2.0-flash", "gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-flash-preview", "gemini-3-pro-preview",
 	"gemini-3.5-flash", "gemini-3.6-flash", "gemini-flash-latest",
-	"text-embedding-ada-002", "text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001", "text-embedding-004",
+	"text-embedding-ada-002", "text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001", "gemini-embedding-2", "text-embedding-004",
 	"gpt-3.5-turbo-instruct", "omni-moderation-latest", "gpt-image-1", "dall-e-2", "tts-1", "gpt-4o-mini-tts", "whisper-1", "gpt-4o-transcribe",
 	// The fake provider's own.
 	"fake", "fake-small", "fake-large", "fake-embed",

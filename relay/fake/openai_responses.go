@@ -56,6 +56,35 @@ func (x *exchange) responses() *problem {
 	return nil
 }
 
+// inputTokens answers POST /v1/responses/input_tokens: the same body without what steers only the answer.
+func (x *exchange) inputTokens() *problem {
+	q := &responsesRequest{}
+	err := readObject(x.body, func(r *reader, key []byte) {
+		switch string(key) {
+		case "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text", "previous_response_id",
+			"conversation", "truncation":
+			q.member(r, key)
+		case "personality":
+			r.str()
+		default:
+			r.unknown(key)
+		}
+	})
+	if err != nil {
+		return x.v.problemOf(err)
+	}
+	if p := q.check(); p != nil {
+		return p
+	}
+	if p := x.openAIModel(q.model, http.StatusBadRequest); p != nil {
+		return p
+	}
+	if x.begin(q.model) {
+		x.json(http.StatusOK, append(strconv.AppendInt([]byte(`{"object":"response.input_tokens","input_tokens":`), q.tokens, 10), '}'))
+	}
+	return nil
+}
+
 // responsesWriter builds the answer's items, one event at a time; the unary form drops the events.
 type responsesWriter struct {
 	x    *exchange

@@ -109,6 +109,8 @@ func (x *exchange) route() func() *problem {
 		return when(post, x.chat)
 	case "/v1/responses":
 		return when(post, x.responses)
+	case "/v1/responses/input_tokens":
+		return when(post, x.inputTokens)
 	case "/v1/embeddings":
 		return when(post, x.embeddings)
 	case "/v1/completions":

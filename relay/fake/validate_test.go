@@ -147,7 +147,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add(0, `{"model":"fake","messages":[{"role":"user","content":"x"}],"tools":[{"function":{"name":"w","parameters":{"$ref":"#/a/b"}}}],"tool_choice":"required"}`)
 	f.Add(2, `{"model":"fake","max_tokens":1,"messages":[{"role":"user","content":[{"type":"tool_result"}]}],"tools":[{"input_schema":{"type":["object"],"anyOf":[]}}]}`)
 	f.Fuzz(func(t *testing.T, i int, body string) {
-		paths := []string{"/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1beta/models/fake:generateContent", "/v1/embeddings", "/v1beta/models/fake:streamGenerateContent", "/v1beta/models/fake:batchEmbedContents", "/v1/messages/count_tokens"}
+		paths := []string{"/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1beta/models/fake:generateContent", "/v1/embeddings", "/v1beta/models/fake:streamGenerateContent", "/v1beta/models/fake:batchEmbedContents", "/v1/messages/count_tokens", "/v1/responses/input_tokens"}
 		path := paths[uint(i)%uint(len(paths))]
 		if strings.Contains(body, "fake-") {
 			return // the slow and the hanging one

@@ -11,11 +11,11 @@ import (
 	"sync/atomic"
 )
 
-// Sizes of buffers: powers of four from 1 KiB to 1 MiB. What is larger is not lent but made.
+// Sizes of buffers: powers of four from 1 KiB to Max. What is larger is not lent but made.
 const (
-	minBits  = 10
-	classes  = 6
-	maxBytes = 1 << (minBits + 2*(classes-1))
+	minBits = 10
+	classes = 6
+	Max     = 1 << (minBits + 2*(classes-1))
 )
 
 var free [classes]sync.Pool
@@ -44,7 +44,7 @@ func Get(n int) *Buffer {
 }
 
 func class(n int) int {
-	if n > maxBytes {
+	if n > Max {
 		return -1
 	}
 	return max(bits.Len(uint(max(n, 1)-1))-minBits+1, 0) / 2
@@ -75,20 +75,40 @@ func (b *Buffer) Drop() {
 	}
 }
 
-// Reader reads p, which lies in a buffer, and holds the buffer until it is closed. After Close no
-// Read touches the memory, not even one that runs at the same time: net/http closes a body from
-// other goroutines than the one that reads it.
+// Body is a request body in lent memory: First, and what follows it when it is too large to be joined.
+// The zero Body is an empty one. It does not change.
+type Body struct {
+	First  []byte
+	Rest   [][]byte
+	Memory *Buffer // where it lies; nil = memory that nobody lent
+}
+
+// Len is the length in bytes.
+func (b Body) Len() int64 {
+	n := len(b.First)
+	for _, p := range b.Rest {
+		n += len(p)
+	}
+	return int64(n)
+}
+
+// Reader reads the body from its start and holds its memory until it is closed.
+func (b Body) Reader() *Reader {
+	b.Memory.Hold()
+	return &Reader{p: b.First, rest: b.Rest, buf: b.Memory}
+}
+
+// Drop gives the memory back.
+func (b Body) Drop() { b.Memory.Drop() }
+
+// Reader reads a Body. After Close no Read touches the memory, not even one that runs at the same time:
+// net/http closes a body from other goroutines than the one that reads it.
 type Reader struct {
 	mu   sync.Mutex
 	p    []byte
+	rest [][]byte
 	buf  *Buffer
 	done bool
-}
-
-// NewReader makes a Reader; buf may be nil.
-func NewReader(p []byte, buf *Buffer) *Reader {
-	buf.Hold()
-	return &Reader{p: p, buf: buf}
 }
 
 var errClosed = errors.New("read of a closed body")
@@ -100,8 +120,11 @@ func (r *Reader) Read(to []byte) (int, error) {
 	if r.done {
 		return 0, errClosed
 	}
-	if len(r.p) == 0 {
-		return 0, io.EOF
+	for len(r.p) == 0 {
+		if len(r.rest) == 0 {
+			return 0, io.EOF
+		}
+		r.p, r.rest = r.rest[0], r.rest[1:]
 	}
 	n := copy(to, r.p)
 	r.p = r.p[n:]
@@ -113,7 +136,7 @@ func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.done {
-		r.p, r.done = nil, true
+		r.p, r.rest, r.done = nil, nil, true
 		r.buf.Drop()
 	}
 	return nil

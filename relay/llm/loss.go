@@ -50,7 +50,10 @@ const (
 	FieldStore
 	FieldCacheKey
 	FieldCache
+	FieldDims // of an EmbedConfig, as the next two
+	FieldTask
+	FieldTitle
 )
 
 // LastField is the highest Field, for tables and their tests.
-const LastField = FieldCache
+const LastField = FieldTitle

@@ -1,29 +1,49 @@
 package meter
 
-// classMilli is how many thousandths of a token one byte is worth, by the byte's class. Fitted to
-// the usual byte-pair vocabularies: English prose is near 4 bytes a token, digits go in threes, and
-// a CJK character of three bytes is about one token.
+// classMilli is how many thousandths of a token a character is worth, by its first byte in UTF-8, which
+// tells the script. Measured with o200k_base on the same text (article 1 of the Universal Declaration of
+// Human Rights) in each script, on code and on JSON; other current vocabularies are close, older ones
+// need up to three times as many outside Latin.
 var classMilli = func() (t [256]uint16) {
 	for c := range t {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
 			t[c] = 210
 		case c >= '0' && c <= '9':
-			t[c] = 340
+			t[c] = 400 // digits go in threes at most
 		case c == ' ':
 			t[c] = 150
 		case c == '\n', c == '\t', c == '\r':
 			t[c] = 300
-		case c >= 0xF0: // emoji and rare planes
-			t[c] = 1000
-		case c >= 0xE0: // three-byte lead: CJK, Indic
-			t[c] = 600
-		case c >= 0xC0: // two-byte lead: accents, Greek, Cyrillic, Arabic
-			t[c] = 350
-		case c >= 0x80: // continuation
-			t[c] = 200
+		case c < 0x80:
+			t[c] = 500 // punctuation
+		case c < 0xC0: // continuation: its first byte has counted
+		case c < 0xC4:
+			t[c] = 600 // accents of western Europe
+		case c < 0xC6:
+			t[c] = 1300 // accents of eastern Europe break words
+		case c < 0xCE:
+			t[c] = 400
+		case c < 0xD0:
+			t[c] = 380 // Greek
+		case c < 0xD4:
+			t[c] = 280 // Cyrillic
+		case c < 0xE0:
+			t[c] = 400 // Armenian, Hebrew, Arabic
+		case c == 0xE0:
+			t[c] = 380 // Indic, Thai
+		case c == 0xE1:
+			t[c] = 300 // Georgian, Khmer, and the double accents of Vietnamese
+		case c == 0xE2:
+			t[c] = 700 // dashes, quotes, symbols
+		case c < 0xEA:
+			t[c] = 850 // kana, Han
+		case c < 0xEE:
+			t[c] = 600 // Hangul
+		case c < 0xF0:
+			t[c] = 900 // full-width forms
 		default:
-			t[c] = 500
+			t[c] = 1300 // emoji and rare planes
 		}
 	}
 	return t
@@ -35,8 +55,8 @@ const (
 	sampleBlocks = 64
 )
 
-// Count estimates the tokens of a text by byte class. At most 4 KiB are looked at, whatever the
-// length, so it costs a few microseconds at most. Only the empty text has none.
+// Count estimates the tokens of a text by the classes of its characters. At most 4 KiB are looked at,
+// whatever the length, so it costs a few microseconds at most. Only the empty text has none.
 func Count[T ~string | ~[]byte](text T) int64 {
 	n := len(text)
 	if n <= sampleBlock*sampleBlocks {

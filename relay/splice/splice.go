@@ -62,6 +62,19 @@ func Apply(body []byte, edits []Edit) []byte {
 	return append(out, body[at:]...)
 }
 
+// Pieces are the runs of body and edits that make the edited body, in order; nothing is copied.
+func Pieces(body []byte, edits []Edit) [][]byte {
+	out := make([][]byte, 0, 2*len(edits)+1)
+	for r := NewReader(body, edits); ; {
+		run := r.next()
+		if len(run) == 0 {
+			return out
+		}
+		r.advance(len(run))
+		out = append(out, run)
+	}
+}
+
 // Reader reads a body with edits made, without copying it first. Not safe for concurrent use.
 type Reader struct {
 	body  []byte

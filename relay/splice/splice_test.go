@@ -88,6 +88,9 @@ func check(t failer, body []byte, edits []splice.Edit) {
 	if len(want) != splice.Len(body, edits) {
 		t.Fatalf("Len = %d, Apply gave %d bytes", splice.Len(body, edits), len(want))
 	}
+	if ps := splice.Pieces(body, edits); !bytes.Equal(bytes.Join(ps, nil), want) {
+		t.Fatalf("pieces %q, want %q", ps, want)
+	}
 	r := splice.NewReader(body, edits)
 	got, err := io.ReadAll(iotest.OneByteReader(r))
 	if err != nil || !bytes.Equal(got, want) {

@@ -162,10 +162,8 @@ func (c *Client) Close() {
 type Call struct {
 	Method, Path, RawQuery string // Path follows the base URL, escaped, with its leading slash
 	Header                 http.Header
-	Body                   []byte // not changed, not kept after Do and the body's end
-	// Memory is where Body lies, held by the caller until Do has returned; the transport may hold it for
-	// longer. nil = the collector's.
-	Memory *lend.Buffer
+	// Body is held by the caller until Do has returned; the transport may hold it for longer.
+	Body   lend.Body
 	Secret Value
 	Stream bool // the answer is expected to be a stream: no limit on its size
 }
@@ -268,11 +266,11 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 	req := (&http.Request{}).WithContext(ctx)
 	req.Method, req.URL, req.Header, req.Host = call.Method, &u, h, u.Host
 	req.Proto, req.ProtoMajor, req.ProtoMinor = "HTTP/1.1", 1, 1
-	if body, mem := call.Body, call.Memory; len(body) > 0 {
-		req.ContentLength = int64(len(body))
+	if body := call.Body; body.Len() > 0 {
+		req.ContentLength = body.Len()
 		// The transport repeats a request that met a connection just closed; it does so within RoundTrip.
-		req.GetBody = func() (io.ReadCloser, error) { return lend.NewReader(body, mem), nil }
-		req.Body = lend.NewReader(body, mem)
+		req.GetBody = func() (io.ReadCloser, error) { return body.Reader(), nil }
+		req.Body = body.Reader()
 	}
 	return req, nil
 }

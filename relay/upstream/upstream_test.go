@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/causeway-mesh/causeway/relay/fault"
+	"github.com/causeway-mesh/causeway/relay/lend"
 )
 
 const canary = "sk-CANARY-0123456789"
@@ -69,7 +70,7 @@ func provider(t *testing.T, to Timeouts, h http.HandlerFunc) (c *Client, stop fu
 }
 
 func get(path string) Call {
-	return Call{Method: http.MethodPost, Path: path, Body: []byte(`{"prompt":"PROMPTCANARY"}`), Secret: NewValue(canary)}
+	return Call{Method: http.MethodPost, Path: path, Body: lend.Body{First: []byte(`{"prompt":"PROMPTCANARY"}`)}, Secret: NewValue(canary)}
 }
 
 func wantFault(t *testing.T, err error, k fault.Kind, p fault.Phase) *fault.Error {
@@ -367,7 +368,7 @@ func TestWhatLeaves(t *testing.T) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		want := http.Header{
 			"Authorization": {"Bearer " + canary}, "Accept-Encoding": {"identity"}, "Content-Type": {"application/json"},
-			"Anthropic-Beta": {"a,b"}, "Content-Length": {strconv.Itoa(len(call.Body))},
+			"Anthropic-Beta": {"a,b"}, "Content-Length": {strconv.FormatInt(call.Body.Len(), 10)},
 		}
 		if d := cmp.Diff(want, seen.Header); d != "" {
 			t.Errorf("header at the provider (-want +got):\n%s", d)
@@ -375,7 +376,7 @@ func TestWhatLeaves(t *testing.T) {
 		if got, want := seen.RequestURI, "/base/v1/models/gemini%2Fpro:go?alt=sse&monkey=1&keys=2"; got != want {
 			t.Errorf("URI %q, want %q", got, want)
 		}
-		if !bytes.Equal(body, call.Body) {
+		if !bytes.Equal(body, call.Body.First) {
 			t.Errorf("body %q", body)
 		}
 		if d := cmp.Diff(http.Header{"X-Ratelimit-Limit-Requests": {"5"}, "Content-Length": {"0"}}, resp.Header); d != "" {

@@ -31,7 +31,7 @@ var peekNames = []string{"model", "stream", "max_tokens", "metadata"}
 
 // Peek implements dialect.Frontend. A missing max_tokens is left for the provider to refuse: it is
 // required for messages only.
-func (Frontend) Peek(_ llm.Op, body []byte) (dialect.Head, error) {
+func (Frontend) Peek(op llm.Op, body []byte) (dialect.Head, error) {
 	h := dialect.Head{Choices: 1, BodyLen: len(body)}
 	var at [4]splice.Span
 	if err := dialect.Pick(body, peekNames, at[:]); err != nil {
@@ -47,9 +47,11 @@ func (Frontend) Peek(_ llm.Op, body []byte) (dialect.Head, error) {
 		return h, f
 	}
 	h.ModelSpan = at[0]
-	if h.Stream, err = dialect.Bool(at[1].Of(body), "stream"); err != nil {
+	stream, err := dialect.Bool(at[1].Of(body), "stream")
+	if err != nil {
 		return h, err
 	}
+	h.Stream = stream && op == llm.OpGenerate // a count never streams
 	if h.MaxOutput, err = dialect.Whole(at[2].Of(body), "max_tokens", 0); err != nil {
 		return h, err
 	}

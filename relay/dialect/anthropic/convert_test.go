@@ -129,7 +129,7 @@ func TestForeignAnswers(t *testing.T) {
 	}
 	check := func(how string, wire []byte, ls []llm.Loss) {
 		t.Helper()
-		want := []string{"/choices/0/parts/0/citations no_equivalent", "/choices/0/parts/1 no_equivalent"}
+		want := []string{"/output/0/citations no_equivalent", "/output/1 no_equivalent"}
 		if d := cmp.Diff(want, losses(ls)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", how, d)
 		}

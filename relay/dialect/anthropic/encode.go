@@ -16,8 +16,11 @@ const (
 )
 
 const (
-	maxUserID = 256
-	maxMarks  = 4 // cache marks in one request
+	// defaultMax is max_tokens where neither client nor configuration states one: every current model
+	// takes it, and it is no limit for an answer of usual length.
+	defaultMax = 32000
+	maxUserID  = 256
+	maxMarks   = 4 // cache marks in one request
 )
 
 // requestEncoder writes one request for a provider.
@@ -37,18 +40,14 @@ type requestEncoder struct {
 	output bool // structured output through a forced tool
 	schema llm.Raw
 	plan   plan
-	skip   int // cache marks to leave out
+	skip   int  // cache marks to leave out
+	long   bool // cache marks are all of the long lifetime
 	files  bool
-	stop   []string // sequences that the vendor takes
-	after  dialect.After
 }
 
 // EncodeRequest implements dialect.ProviderCodec.
 func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.Encoded, error) {
 	e := requestEncoder{r: r, o: o, l: dialect.Losses{From: r.From, To: llm.AnthropicMessages}, same: r.From == llm.AnthropicMessages}
-	if !e.same {
-		e.r, e.after.Names = dialect.FitNames(r, dialect.NamesAnthropic)
-	}
 	e.build()
 	e.chooseTools()
 	e.prepareFormat()
@@ -70,7 +69,7 @@ func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.E
 	if e.files {
 		h["Anthropic-Beta"] = []string{"files-api-2025-04-14"}
 	}
-	return dialect.Encoded{Body: e.w.Body(), Header: h, Losses: e.l.List, Limit: e.plan.maxTokens, After: e.after}, nil
+	return dialect.Encoded{Body: e.w.Body(), Header: h, Losses: e.l.List}, nil
 }
 
 func (e *requestEncoder) write() {
@@ -161,9 +160,7 @@ func (e *requestEncoder) settings() {
 	lost(r.Store.Is(true), llm.FieldStore)
 	lost(r.CacheKey != "", llm.FieldCacheKey)
 	lost(r.ServiceTier != "" && e.tier() == "" && r.ServiceTier != "auto", llm.FieldServiceTier)
-	if e.stop = s.Stop; !e.same && slices.ContainsFunc(s.Stop, blank) {
-		e.stop, e.after.Stop = nil, s.Stop // the vendor refuses white space
-	}
+	lost(slices.ContainsFunc(s.Stop, blank), llm.FieldStop)
 	if len(r.User) > maxUserID {
 		l.Field(llm.FieldUser, llm.LostRange)
 	}
@@ -221,14 +218,21 @@ func ttlOf(c llm.CacheTTL) llm.CacheTTL {
 // countMarks reports cache marks that are too many, or of a lifetime that the vendor does not have.
 // Of too many the first are left out: later ones cover more of the prompt.
 func (e *requestEncoder) countMarks() {
-	n := 0
+	n, brief := 0, short(e.r.Cache)
+	e.long = ttlOf(e.r.Cache) == llm.Cache1h
+	e.marks(func(c llm.CacheTTL, _ string) {
+		brief = brief || short(c)
+		e.long = e.long || ttlOf(c) == llm.Cache1h
+	})
+	// The vendor refuses a long one after a short one. Its own clients know that.
+	e.long = e.long && brief && !e.same
 	visit := func(c llm.CacheTTL, at string) {
 		if c == llm.CacheUnset {
 			return
 		}
 		n++
-		if ttlOf(c) != c {
-			e.l.Drop(dialect.Child(at, "cache_control"), llm.LostRange)
+		if ttlOf(c) != c || e.long && short(c) {
+			e.l.Drop(dialect.Child(at, dialect.CacheMember(e.r.From)), llm.LostRange)
 		}
 	}
 	e.marks(visit)
@@ -241,10 +245,15 @@ func (e *requestEncoder) countMarks() {
 		e.marks(func(c llm.CacheTTL, at string) {
 			if c != llm.CacheUnset && left > 0 {
 				left--
-				e.l.Drop(dialect.Child(at, "cache_control"), llm.LostRange)
+				e.l.Drop(dialect.Child(at, dialect.CacheMember(e.r.From)), llm.LostRange)
 			}
 		})
 	}
+}
+
+// short reports a mark of the vendor's shorter lifetime.
+func short(c llm.CacheTTL) bool {
+	return c != llm.CacheUnset && ttlOf(c) != llm.Cache1h
 }
 
 // marks visits the places of cache marks in the order in which they are written. Opaque parts bring
@@ -294,7 +303,10 @@ func (e *requestEncoder) cacheControl(c llm.CacheTTL) {
 	w.Name("cache_control")
 	w.Open('{')
 	w.StrMember("type", "ephemeral")
-	if c = ttlOf(c); c != llm.CacheDefault {
+	if c = ttlOf(c); e.long {
+		c = llm.Cache1h
+	}
+	if c != llm.CacheDefault {
 		w.StrMember("ttl", c.String())
 	}
 	w.Close('}')

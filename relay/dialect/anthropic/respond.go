@@ -34,7 +34,7 @@ func (Frontend) EncodeResponse(r *llm.Response, o dialect.AnswerOptions) ([]byte
 		}
 	}
 	for i := 1; i < len(r.Choices); i++ {
-		a.l.Drop(dialect.Index("/choices", i), llm.LostNoEquivalent)
+		a.l.Drop(dialect.AnswerChoice(r.From, i), llm.LostNoEquivalent)
 	}
 	w.Close(']')
 	a.stop(&w, &stop, refused)
@@ -95,6 +95,9 @@ func (a *answerWriter) stop(w *dialect.Writer, s *llm.Stop, refused bool) {
 	} else {
 		w.Null()
 	}
+	if !a.own {
+		a.l.Extra(s.Extra, dialect.AnswerChoice(a.l.From, 0))
+	}
 	switch {
 	case a.own:
 		w.Extra(s.Extra)
@@ -137,7 +140,7 @@ func writeUsage(w *dialect.Writer, u llm.Usage, tier string, own bool) {
 
 // lostPart reports part i as something that this protocol cannot show.
 func (a *answerWriter) lostPart(i int, member, reason string) {
-	at := dialect.Index("/choices/0/parts", i)
+	at := dialect.AnswerPart(a.l.From, 0, i)
 	if member != "" {
 		at = dialect.Child(at, member)
 	}
@@ -147,7 +150,7 @@ func (a *answerWriter) lostPart(i int, member, reason string) {
 // part writes the blocks of one part of a whole answer.
 func (a *answerWriter) part(w *dialect.Writer, p *llm.Part, i int) {
 	if !a.own {
-		a.l.Extra(p.Extra, dialect.Index("/choices/0/parts", i))
+		a.l.Extra(p.Extra, dialect.AnswerPart(a.l.From, 0, i))
 	}
 	switch p.Kind {
 	case llm.PartThinking:

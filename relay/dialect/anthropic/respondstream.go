@@ -52,7 +52,7 @@ func (e *eventEncoder) Append(dst []byte, ev *llm.Event) ([]byte, error) {
 	case ev.Choice != 0:
 		if !e.lost {
 			e.lost = true
-			e.a.l.Drop(dialect.Index("/choices", ev.Choice), llm.LostNoEquivalent)
+			e.a.l.Drop(dialect.AnswerChoice(e.a.l.From, ev.Choice), llm.LostNoEquivalent)
 		}
 		return dst, nil
 	case ev.Kind == llm.EventStop:
@@ -143,7 +143,7 @@ func (e *eventEncoder) partStart(dst []byte, ev *llm.Event) []byte {
 	p := ev.Part
 	e.part, e.open = *p, false
 	if !e.a.own {
-		e.a.l.Extra(p.Extra, dialect.Index("/choices/0/parts", ev.Index))
+		e.a.l.Extra(p.Extra, dialect.AnswerPart(e.a.l.From, 0, ev.Index))
 	}
 	switch p.Kind {
 	case llm.PartThinking:
@@ -250,7 +250,7 @@ func (e *eventEncoder) partEnd(dst []byte, ev *llm.Event) []byte {
 			seal = ev.Part.Seal
 		}
 		if !e.a.own {
-			e.a.l.Extra(ev.Part.Extra, dialect.Index("/choices/0/parts", ev.Index))
+			e.a.l.Extra(ev.Part.Extra, dialect.AnswerPart(e.a.l.From, 0, ev.Index))
 		}
 	}
 	switch e.part.Kind {

@@ -73,7 +73,7 @@ func (b *turnBuilder) message(i int) {
 	switch role {
 	case llm.RoleSystem, llm.RoleDeveloper:
 		role = llm.RoleSystem
-		if !e.o.Quirks.SystemInPlace || !b.afterUser() {
+		if len(b.turns) == 0 || !e.o.Quirks.SystemInPlace {
 			moved := false
 			for j := range m.Parts {
 				if p := &m.Parts[j]; e.accept(p, role) {
@@ -112,12 +112,6 @@ func (b *turnBuilder) message(i int) {
 		}
 		t.rest = append(t.rest, it)
 	}
-}
-
-// afterUser reports where the vendor takes system text in place: right after the user's words.
-func (b *turnBuilder) afterUser() bool {
-	n := len(b.turns)
-	return n > 0 && b.turns[n-1].role != llm.RoleAssistant
 }
 
 // turn is the last turn when it has this role, else a new one.
@@ -185,7 +179,7 @@ func (e *requestEncoder) accept(p *llm.Part, role llm.Role) bool {
 		e.l.Extra(p.Extra, p.At)
 	}
 	if p.Seal != nil && p.Kind != llm.PartThinking {
-		e.l.Part(p, sealMember(e.r.From), llm.LostForeign)
+		e.l.Part(p, dialect.SealMember(e.r.From), llm.LostForeign)
 	}
 	for i := range p.Citations {
 		if role != llm.RoleAssistant || !p.Citations[i].Opaque.For(llm.AnthropicMessages, e.o.Scope) {
@@ -198,7 +192,7 @@ func (e *requestEncoder) accept(p *llm.Part, role llm.Role) bool {
 		// The vendor refuses blocks without visible text (vercel/ai #5576).
 		if p.Text == "" || !e.same && blank(p.Text) {
 			if p.Cache != llm.CacheUnset {
-				e.l.Part(p, "cache_control", llm.LostCombination)
+				e.l.Part(p, dialect.CacheMember(e.r.From), llm.LostCombination)
 			}
 			return false
 		}
@@ -246,7 +240,7 @@ func (e *requestEncoder) accept(p *llm.Part, role llm.Role) bool {
 func blank(s string) bool { return strings.Trim(s, " \t\r\n\v\f") == "" }
 
 func (e *requestEncoder) acceptCall(p *llm.Part) bool {
-	if p.Custom {
+	if p.Custom || !toolName(p.Name) {
 		e.l.Part(p, "", llm.LostNoEquivalent)
 		return false
 	}
@@ -256,14 +250,18 @@ func (e *requestEncoder) acceptCall(p *llm.Part) bool {
 	return true
 }
 
-func sealMember(from llm.Dialect) string {
-	switch from {
-	case llm.Gemini:
-		return "thoughtSignature"
-	case llm.OpenAIResponses:
-		return "encrypted_content"
+// toolName is the vendor's pattern ^[a-zA-Z0-9_-]{1,128}$.
+func toolName(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
 	}
-	return "signature"
+	for i := range len(s) {
+		c := s[i]
+		if c != '_' && c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
 }
 
 // mediaProblem is why an image or a document cannot be carried; "" = it can.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -129,14 +130,14 @@ func Answer(d llm.Dialect, r *llm.Request) dialect.AnswerOptions {
 }
 
 // EverySplit checks that a stream gives the same legal events whole, byte by byte, and cut in two at
-// every offset (at 2048 evenly spread offsets of a longer one). It returns the events.
+// every offset (at 512 evenly spread offsets of a longer one). It returns the events.
 func EverySplit(t testing.TB, p dialect.ProviderCodec, stream []byte) []llm.Event {
 	t.Helper()
 	want, err := DecodeStream(p, stream)
 	if err != nil {
 		t.Fatalf("whole: %v", err)
 	}
-	step := max(1, len(stream)/2048)
+	step := max(1, len(stream)/512)
 	var each []int
 	for i := 1; i < len(stream); i++ {
 		each = append(each, i)
@@ -289,7 +290,8 @@ func compact(v llm.Raw) string {
 }
 
 // DiffRequests compares the meaning of two requests: places in the body and the dialect do not count,
-// nor white space in the arguments of calls, which providers that take objects cannot keep.
+// nor white space in the arguments of calls, which providers that take objects cannot keep, nor the order
+// of results, which calls determine, nor how the text of a result or the turns of one side are divided.
 func DiffRequests(a, b *llm.Request) string {
 	return cmp.Diff(plainRequest(a), plainRequest(b), base,
 		cmpopts.IgnoreFields(llm.Request{}, "From", "Model", "Stream", "IncludeUsage"),
@@ -307,11 +309,44 @@ func DiffAnswers(a, b *llm.Response) string {
 
 func plainRequest(r *llm.Request) *llm.Request {
 	c := *r
-	c.Messages = slices.Clone(r.Messages)
+	c.Messages = oneTurn(r.Messages)
 	for i := range c.Messages {
 		c.Messages[i].Parts = plainParts(c.Messages[i].Parts)
+		if c.Messages[i].Role == llm.RoleTool {
+			slices.SortStableFunc(c.Messages[i].Parts, func(a, b llm.Part) int { return strings.Compare(a.ID, b.ID) })
+		}
 	}
 	return &c
+}
+
+// oneTurn joins what a side says in a row, and leaves out messages that say nothing.
+func oneTurn(ms []llm.Message) []llm.Message {
+	var out []llm.Message
+	for _, m := range ms {
+		n := len(out) - 1
+		switch {
+		case len(m.Parts)+len(m.Extra) == 0:
+		case n >= 0 && m.Role == out[n].Role && m.Name == out[n].Name && (m.Role == llm.RoleUser || m.Role == llm.RoleAssistant):
+			out[n].Parts = slices.Concat(out[n].Parts, m.Parts)
+			out[n].Extra = slices.Concat(out[n].Extra, m.Extra)
+		default:
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// oneText joins the texts of a result.
+func oneText(ps []llm.Part) []llm.Part {
+	var out []llm.Part
+	for _, p := range ps {
+		if n := len(out) - 1; n >= 0 && p.Kind == llm.PartText && out[n].Kind == llm.PartText {
+			out[n].Text += "\n" + p.Text
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 func plainResponse(r *llm.Response) *llm.Response {
@@ -328,7 +363,7 @@ func plainParts(ps []llm.Part) []llm.Part {
 	for i := range ps {
 		p := &ps[i]
 		p.At = ""
-		p.Content = plainParts(p.Content)
+		p.Content = oneText(plainParts(p.Content))
 		if p.Kind == llm.PartCall && !p.Custom {
 			p.Text = compact(llm.Raw(p.Args()))
 		}

@@ -45,7 +45,8 @@ func (d toy) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.Enc
 	b, err := json.Marshal(struct {
 		Model    string `json:"model"`
 		Messages []llm.Message
-	}{o.Model, r.Messages})
+		Hosted   bool `json:",omitempty"`
+	}{o.Model, r.Messages, r.From == d.name && r.Extra != nil})
 	if err != nil {
 		return dialect.Encoded{}, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -33,7 +32,7 @@ type Config struct {
 
 // A case is a txtar archive. Its comment says what it shows. Files, each optional:
 //
-//	options                  lines "key: value": op (count_tokens), model, max_output, quirks (names of
+//	options                  lines "key: value": op (count_tokens, embed, embed_batch), model, max_output, quirks (names of
 //	                         dialect.Quirks fields, comma-separated), stream-differs (the reason why a
 //	                         stream of this case says something else than the whole answer)
 //	client/DIALECT.json      the request, as clients of that dialect write it
@@ -51,8 +50,9 @@ type testCase struct {
 }
 
 // Run runs the corpus over all pairs and compares with the golden files. It also checks, for every
-// case: streams are legal and the same at every split; stream and whole answer are equal; and what a
-// client of dialect X receives, X's own provider half reads as the same text and calls.
+// case: streams are legal and the same at every split; stream and whole answer are equal; what a
+// client of dialect X receives, X's own provider half reads as the same text, calls and usage; and
+// requests and answers keep their meaning through both halves of their own dialect.
 func Run(t *testing.T, cfg Config) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(cfg.Corpus, "*.txtar"))
@@ -105,8 +105,13 @@ func known(name string) bool {
 func (c *testCase) option(k, v string) bool {
 	switch k {
 	case "op":
-		c.op = llm.OpCountTokens
-		return v == llm.OpCountTokens.String()
+		for _, op := range [...]llm.Op{llm.OpCountTokens, llm.OpEmbed, llm.OpEmbedBatch} {
+			if v == op.String() {
+				c.op = op
+				return true
+			}
+		}
+		return false
 	case "model":
 		c.encode.Model = v
 	case "max_output":
@@ -140,6 +145,10 @@ func (c *testCase) file(name string) []byte {
 }
 
 func (c *testCase) run(t *testing.T, cfg Config) {
+	if c.op == llm.OpEmbed || c.op == llm.OpEmbedBatch {
+		c.embed(t, cfg)
+		return
+	}
 	requests := make([]*llm.Request, len(cfg.Codecs))
 	for i, k := range cfg.Codecs {
 		body := bytes.TrimSpace(c.file("client/" + string(k.Dialect) + ".json"))
@@ -149,6 +158,9 @@ func (c *testCase) run(t *testing.T, cfg Config) {
 		r, err := DecodeRequest(k, c.op, body)
 		if r != nil {
 			requests[i] = r
+			if k.Provider != nil && (cfg.Only == "" || cfg.Only == k.Dialect) {
+				RoundTripRequest(t, k, r, dialect.EncodeOptions{Model: "m", Quirks: dialect.Quirks{SystemInPlace: true}})
+			}
 		}
 		if cfg.Only == "" || cfg.Only == k.Dialect {
 			a := new(txtar.Archive)
@@ -170,6 +182,9 @@ func (c *testCase) run(t *testing.T, cfg Config) {
 		answers[i], streams[i] = c.answer(t, cfg, k, mine)
 	}
 	for i, client := range cfg.Codecs {
+		if client.Client != nil && c.op == llm.OpGenerate && (cfg.Only == "" || cfg.Only == client.Dialect) {
+			c.home(t, client, answers[i], streams[i])
+		}
 		for j, provider := range cfg.Codecs {
 			if i == j || client.Client == nil || provider.Provider == nil ||
 				cfg.Only != "" && cfg.Only != client.Dialect && cfg.Only != provider.Dialect {
@@ -182,6 +197,16 @@ func (c *testCase) run(t *testing.T, cfg Config) {
 				c.compare(t, cfg, string(client.Dialect)+"+"+string(provider.Dialect), a)
 			}
 		}
+	}
+}
+
+// home takes what a provider said through a client of its own dialect.
+func (c *testCase) home(t *testing.T, k Codec, whole *llm.Response, events []llm.Event) {
+	if whole != nil {
+		RoundTripResponse(t, k, whole)
+	}
+	if _, err := llm.Collect(events); len(events) > 0 && err == nil {
+		RoundTripEvents(t, k, events)
 	}
 }
 
@@ -233,24 +258,21 @@ func (c *testCase) request(a *txtar.Archive, r *llm.Request, provider Codec) {
 		add(a, "refused.txt", refusal(err))
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(enc.Header)) {
+	for _, name := range slices.Sorted(mapKeys(enc.Header)) {
 		add(a, "upstream.header", name+": "+strings.Join(enc.Header[name], ", "))
 	}
 	add(a, "upstream.json", Indent(enc.Body.Bytes()))
 	add(a, "losses.txt", lossText(enc.Losses))
-	add(a, "after.txt", afterText(&enc.After))
 }
 
-// afterText is what the relay does itself to the answer.
-func afterText(a *dialect.After) string {
-	var b strings.Builder
-	for _, s := range a.Stop {
-		fmt.Fprintf(&b, "stop %q\n", s)
+func mapKeys(h map[string][]string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range h {
+			if !yield(k) {
+				return
+			}
+		}
 	}
-	for _, wire := range slices.Sorted(maps.Keys(a.Names)) {
-		fmt.Fprintf(&b, "name %s = %s\n", wire, a.Names[wire])
-	}
-	return b.String()
 }
 
 // reply encodes what a provider said for the client, and has the client's own provider half read it.
@@ -265,7 +287,7 @@ func (c *testCase) reply(t *testing.T, a *txtar.Archive, client Codec, r *llm.Re
 			add(a, "answer.losses", lossText(losses))
 			if client.Provider != nil && c.op == llm.OpGenerate {
 				back, err := client.Provider.DecodeResponse(c.op, body, dialect.DecodeOptions{Op: c.op})
-				sameContent(t, string(client.Dialect)+" answer", whole, back, err)
+				SameAnswer(t, string(client.Dialect)+" answer", whole, back, losses, err)
 			}
 		}
 	}
@@ -293,20 +315,34 @@ func (c *testCase) reply(t *testing.T, a *txtar.Archive, client Codec, r *llm.Re
 			}
 			return
 		}
-		sameContent(t, string(client.Dialect)+" stream", want, back, err)
+		SameAnswer(t, string(client.Dialect)+" stream", want, back, losses, err)
 	}
 }
 
-// sameContent compares what every protocol can carry: answer text, and calls with their arguments.
-func sameContent(t *testing.T, what string, want, got *llm.Response, err error) {
+// SameAnswer compares what every protocol can carry: answer text, calls with their arguments, and usage
+// where both state it. Only answers beside the first may be missing, when that is reported.
+func SameAnswer(t *testing.T, what string, want, got *llm.Response, losses []llm.Loss, err error) {
 	t.Helper()
 	if err != nil {
 		t.Errorf("%s: its own decoder fails: %v", what, err)
 		return
 	}
-	if d := cmp.Diff(content(want), content(got)); d != "" {
+	said := content(want)
+	if slices.ContainsFunc(losses, func(l llm.Loss) bool { return l.Path == "/choices/1" || l.Path == "/candidates/1" }) {
+		said = said[:1]
+	}
+	if a, b := counts(want), counts(got); want.HasUsage && got.HasUsage && a != b {
+		t.Errorf("%s states other usage: %+v, the provider %+v", what, b, a)
+	}
+	if d := cmp.Diff(said, content(got)); d != "" {
 		t.Errorf("%s says something else (-provider +client):\n%s", what, d)
 	}
+}
+
+// counts is the usage without what only one vendor tells apart.
+func counts(r *llm.Response) llm.Usage {
+	u := r.Usage
+	return llm.Usage{Input: u.Input, Cached: u.Cached, Output: u.Output, Reasoning: u.Reasoning}
 }
 
 type said struct {
@@ -319,7 +355,7 @@ func content(r *llm.Response) (all []said) {
 		var s said
 		for j := range r.Choices[i].Parts {
 			switch p := &r.Choices[i].Parts[j]; p.Kind {
-			case llm.PartText:
+			case llm.PartText, llm.PartRefusal: // a refusal is text where there is no part for it
 				s.Text += p.Text
 			case llm.PartCall:
 				s.Calls = append(s.Calls, p.Name+compact(llm.Raw(p.Args())))

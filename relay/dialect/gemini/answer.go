@@ -51,11 +51,6 @@ func (a *answerWriter) hides() bool {
 	return a.o.Request != nil && a.o.Request.Reasoning.Show == llm.ShowNone
 }
 
-// partPath names a part in the provider's answer for loss reports.
-func partPath(choice, part int) string {
-	return dialect.Index(dialect.Index("/choices", choice)+"/parts", part)
-}
-
 // writer of one candidate's parts.
 type partWriter struct {
 	a      *answerWriter
@@ -169,7 +164,7 @@ func (p *partWriter) whole(w *dialect.Writer, q *llm.Part, index int) {
 		p.held = append(p.held, carrier.EncodePart(q.Opaque))
 	case q.Media == nil:
 	case q.Media.FileID != "" && p.a.from != llm.Gemini, q.Media.Text != "":
-		p.a.lost(partPath(p.choice, index), llm.LostForeign)
+		p.a.lost(dialect.AnswerPart(p.a.from, p.choice, index), llm.LostForeign)
 	default:
 		p.media(w, q)
 	}
@@ -217,7 +212,7 @@ func (a *answerWriter) finish(s *llm.Stop) string {
 // stopExtra writes the provider's own members of a candidate, or reports them.
 func (a *answerWriter) stopExtra(w *dialect.Writer, s *llm.Stop, choice int) {
 	if a.from != llm.Gemini {
-		a.lostExtra(s.Extra, dialect.Index("/choices", choice))
+		a.lostExtra(s.Extra, dialect.AnswerChoice(a.from, choice))
 		return
 	}
 	w.Extra(s.Extra)
@@ -321,13 +316,13 @@ func (a *answerWriter) candidate(w *dialect.Writer, c *llm.Choice, choice int) e
 				p.text(w, q.Text, false, q.Seal)
 			}
 			if a.cites(q.Citations) {
-				cites = append(cites, cited{q.Citations, []byte(q.Text), p.number - 1})
+				cites = append(cites, cited{cs: q.Citations, said: []byte(q.Text), part: p.number - 1})
 			}
 		case llm.PartThinking:
 			p.thinking(w, q)
 		case llm.PartCall:
 			if !p.call(w, q, q.Args(), q.Seal) {
-				if err := a.brokenCall(&c.Stop, partPath(choice, i)); err != nil {
+				if err := a.brokenCall(&c.Stop, dialect.AnswerPart(a.from, choice, i)); err != nil {
 					return err
 				}
 			}

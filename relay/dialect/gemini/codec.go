@@ -6,4 +6,6 @@ var (
 	_ dialect.ClientCodec   = Frontend{}
 	_ dialect.ProviderCodec = Backend{}
 	_ dialect.EventEncoder  = (*ArrayEncoder)(nil)
+	_ dialect.EmbedClient   = Frontend{}
+	_ dialect.EmbedProvider = Backend{}
 )

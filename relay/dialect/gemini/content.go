@@ -466,6 +466,10 @@ func (*turns) unpack(m *llm.Message, c carrier.Carried, p *llm.Part) {
 			m.Parts[n-1].Seal = c.Seal
 			return
 		}
+		if p.Kind == llm.PartThinking && !bare { // a client that joins the thoughts of a stream
+			p.Seal = c.Seal
+			return
+		}
 		m.Parts = append(m.Parts, llm.Part{Kind: llm.PartThinking, Seal: c.Seal, At: p.At})
 	case carrier.Part:
 		m.Parts = append(m.Parts, llm.Part{Kind: llm.PartOpaque, Opaque: c.Opaque, At: p.At})

@@ -17,9 +17,6 @@ type encoder struct {
 	ms   []llm.Message
 	o    dialect.EncodeOptions
 	home bool // the client speaks this dialect too: its own members go back
-
-	limit int64 // as written; 0 = none
-	after dialect.After
 }
 
 // EncodeRequest implements dialect.ProviderCodec. The model and whether to stream are in the path.
@@ -30,9 +27,6 @@ func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.E
 	e := &encoder{
 		Writer: dialect.NewBodyWriter(4 << 10), r: r, o: o, home: r.From == llm.Gemini,
 		l: dialect.Losses{From: r.From, To: llm.Gemini},
-	}
-	if !e.home {
-		e.r, e.after.Names = dialect.FitNames(r, dialect.NamesGemini)
 	}
 	e.ms = e.question()
 	if r.Op == llm.OpCountTokens {
@@ -52,7 +46,7 @@ func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.E
 	if err := e.l.Err(); err != nil {
 		return dialect.Encoded{}, err
 	}
-	return dialect.Encoded{Body: e.Body(), Losses: e.l.List, Limit: e.limit, After: e.after}, nil
+	return dialect.Encoded{Body: e.Body(), Losses: e.l.List}, nil
 }
 
 // question gives the messages, of which one at least must be a turn: of system text alone, which other
@@ -132,7 +126,7 @@ func (e *encoder) function(t *llm.Tool) {
 		e.l.Drop(dialect.Child(t.At, "strict"), llm.LostNoEquivalent)
 	}
 	if t.Cache != llm.CacheUnset {
-		e.l.Drop(dialect.Child(t.At, e.cacheName()), llm.LostNoEquivalent)
+		e.l.Drop(dialect.Child(t.At, dialect.CacheMember(e.r.From)), llm.LostNoEquivalent)
 	}
 	e.Close('}')
 }
@@ -300,12 +294,4 @@ func (e *encoder) rest() {
 	if r.Cache != llm.CacheUnset {
 		e.l.Field(llm.FieldCache, llm.LostNoEquivalent)
 	}
-}
-
-// cacheName is the client's member for a cache mark on a part or tool.
-func (e *encoder) cacheName() string {
-	if e.r.From == llm.AnthropicMessages {
-		return "cache_control"
-	}
-	return "prompt_cache_breakpoint"
 }

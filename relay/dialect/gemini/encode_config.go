@@ -2,16 +2,13 @@ package gemini
 
 import (
 	"math"
-	"strings"
 
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/llm"
 )
 
-const (
-	maxStops    = 5   // the vendor's limit on stop sequences
-	leastBudget = 128 // of models that cannot do without thinking (gemini-2.5-pro)
-)
+// maxStops is the vendor's limit on stop sequences.
+const maxStops = 5
 
 // config writes generationConfig.
 func (e *encoder) config() {
@@ -21,22 +18,18 @@ func (e *encoder) config() {
 	if r.N > 1 {
 		e.IntMember("candidateCount", r.N)
 	}
-	if n := r.MaxOutput; n.Set {
-		e.limit = n.V
-		if n.V < 1 { // Anthropic's wish to warm the cache only
-			e.limit = 1
-		} else if m := e.o.MaxOutput; m > 0 && n.V > m && !e.home { // refused, not cut
-			e.limit = m
-		}
-		if e.limit != n.V {
-			e.l.Field(llm.FieldMaxOutput, llm.LostRange)
-		}
-		e.IntMember("maxOutputTokens", e.limit)
+	switch n := r.MaxOutput; {
+	case n.Set && n.V < 1: // Anthropic's wish to warm the cache only
+		e.l.Field(llm.FieldMaxOutput, llm.LostRange)
+		e.IntMember("maxOutputTokens", 1)
+	case n.Set:
+		e.IntMember("maxOutputTokens", n.V)
 	}
 	e.sampling()
 	if len(s.Stop) > maxStops && !e.home {
-		e.after.Stop, e.after.Choices = s.Stop, r.N
-	} else if len(s.Stop) > 0 {
+		e.l.Field(llm.FieldStop, llm.LostRange)
+	}
+	if len(s.Stop) > 0 {
 		e.Name("stopSequences")
 		e.strings(s.Stop)
 	}
@@ -165,15 +158,20 @@ func (e *encoder) thinking() {
 
 func (e *encoder) effort(t *llm.Reasoning) {
 	off := t.Mode == llm.ReasoningOff || t.Effort == llm.EffortNone
+	if off && t.Effort > llm.EffortNone {
+		e.l.Field(llm.FieldEffort, llm.LostCombination)
+	}
 	switch {
-	case off && e.o.Quirks.AlwaysThinks && e.o.Quirks.NoEffort && !e.home:
-		e.IntMember("thinkingBudget", leastBudget)
-		e.lostOff(t)
 	case off && (e.home || e.o.Quirks.NoEffort):
 		e.IntMember("thinkingBudget", 0)
 	case off: // models with levels cannot be switched off
-		e.StrMember("thinkingLevel", e.level(llm.EffortNone))
-		e.lostOff(t)
+		word, _ := dialect.EffortName(llm.Gemini, llm.EffortNone)
+		e.StrMember("thinkingLevel", word)
+		if t.Effort == llm.EffortNone {
+			e.l.Field(llm.FieldEffort, llm.LostRange)
+		} else {
+			e.l.Field(llm.FieldReasoningMode, llm.LostRange)
+		}
 	case t.Budget.Set:
 		e.IntMember("thinkingBudget", t.Budget.V)
 		if t.Effort != llm.EffortUnset {
@@ -185,30 +183,12 @@ func (e *encoder) effort(t *llm.Reasoning) {
 			e.l.Field(llm.FieldEffort, llm.LostRange)
 		}
 	case t.Effort != llm.EffortUnset:
-		word := e.level(t.Effort)
+		word, exact := dialect.EffortName(llm.Gemini, t.Effort)
 		e.StrMember("thinkingLevel", word)
-		if !strings.EqualFold(word, t.Effort.String()) {
+		if !exact {
 			e.l.Field(llm.FieldEffort, llm.LostRange)
 		}
 	case t.Mode != llm.ReasoningUnset: // on, adaptive: as much as the model wants
 		e.IntMember("thinkingBudget", -1)
-	}
-}
-
-// level is the word for an effort; models that always think have no MINIMAL.
-func (e *encoder) level(f llm.Effort) string {
-	if e.o.Quirks.AlwaysThinks && !e.home {
-		f = max(f, llm.EffortLow)
-	}
-	word, _ := dialect.EffortName(llm.Gemini, f)
-	return word
-}
-
-// lostOff reports that thinking could not be switched off.
-func (e *encoder) lostOff(t *llm.Reasoning) {
-	if t.Effort == llm.EffortNone {
-		e.l.Field(llm.FieldEffort, llm.LostRange)
-	} else {
-		e.l.Field(llm.FieldReasoningMode, llm.LostRange)
 	}
 }

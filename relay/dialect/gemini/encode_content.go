@@ -69,7 +69,7 @@ func (e *encoder) message(m *llm.Message) {
 // members writes a part's own members, or reports what has no place.
 func (e *encoder) members(p *llm.Part) {
 	if p.Cache != llm.CacheUnset {
-		e.l.Part(p, e.cacheName(), llm.LostNoEquivalent)
+		e.l.Part(p, dialect.CacheMember(e.r.From), llm.LostNoEquivalent)
 	}
 	if len(p.Citations) > 0 && !e.home {
 		e.l.Part(p, "citations", llm.LostNoEquivalent)
@@ -244,7 +244,7 @@ func (e *encoder) result(c *content, p *llm.Part) {
 			}
 			text += q.Text
 			if q.Cache != llm.CacheUnset {
-				e.l.Part(q, e.cacheName(), llm.LostNoEquivalent)
+				e.l.Part(q, dialect.CacheMember(e.r.From), llm.LostNoEquivalent)
 			}
 		case q.Media == nil:
 			e.l.Drop(q.At, llm.LostForeign)
@@ -304,7 +304,7 @@ func (e *encoder) sealed(p *llm.Part) bool {
 		e.Text(p.Seal.Data)
 		return true
 	}
-	e.l.Part(p, "signature", llm.LostForeign)
+	e.l.Part(p, dialect.SealMember(e.r.From), llm.LostForeign)
 	return false
 }
 

@@ -45,6 +45,7 @@ type openCandidate struct {
 	w       partWriter
 	part    llm.Part // the open one
 	text    []byte   // of it: arguments, hidden thoughts, text with citations to place
+	before  int      // bytes of text before the open part
 	wrote   bool     // a piece of the open part has gone out
 	cites   []cited
 	broken  string // path of a call that could not be read
@@ -144,15 +145,18 @@ func (e *eventEncoder) end(dst []byte, c *openCandidate, ev *llm.Event) []byte {
 			p.Seal = l.Seal
 		}
 		if e.a.cites(l.Citations) {
-			c.cites = append(c.cites, cited{l.Citations, bytes.Clone(c.text), 0})
+			c.cites = append(c.cites, cited{cs: l.Citations, said: bytes.Clone(c.text), before: c.before})
 		}
+	}
+	if p.Kind == llm.PartText || p.Kind == llm.PartRefusal {
+		c.before += len(c.text)
 	}
 	w, f := e.open(dst, ev.Choice)
 	switch {
 	case p.Kind == llm.PartCall:
 		p.Text = string(c.text)
 		if !c.w.call(&w, p, p.Args(), p.Seal) {
-			c.broken = partPath(ev.Choice, ev.Index)
+			c.broken = dialect.AnswerPart(e.a.from, ev.Choice, ev.Index)
 		}
 	case p.Kind == llm.PartThinking && !c.wrote:
 		p.Text = string(c.text)

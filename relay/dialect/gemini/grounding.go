@@ -92,12 +92,13 @@ func segment(v, said []byte) (start, end llm.Opt[int64]) {
 	return llm.Some(int64(utf8.RuneCount(said[:from]))), llm.Some(int64(utf8.RuneCount(said[:to])))
 }
 
-// cited is a text part with its citations. part is its number in the content; 0 when that is the first,
-// or when the parts are not numbered (streams).
+// cited is a text part with its citations. part is its number in the content. In a stream, where clients
+// join the texts of all frames, it is 0, and before is the length of the text that came earlier.
 type cited struct {
-	cs   []llm.Citation
-	said []byte
-	part int
+	cs     []llm.Citation
+	said   []byte
+	part   int
+	before int
 }
 
 // writeGrounding writes citations of any vendor as groundingMetadata, which Google's clients show as
@@ -155,10 +156,10 @@ func (p cited) support(w *dialect.Writer, c *llm.Citation, n int64) {
 		if p.part > 0 {
 			w.IntMember("partIndex", int64(p.part))
 		}
-		if from > 0 {
-			w.IntMember("startIndex", int64(from))
+		if from+p.before > 0 {
+			w.IntMember("startIndex", int64(from+p.before))
 		}
-		w.IntMember("endIndex", int64(to))
+		w.IntMember("endIndex", int64(to+p.before))
 		w.Name("text")
 		w.Text(p.said[from:to])
 		w.Close('}')

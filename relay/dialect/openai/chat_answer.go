@@ -69,7 +69,7 @@ func (r *chatReply) reason(s *llm.Stop, choice int, refused bool) string {
 	case s.Reason == llm.StopCalls && r.legacy:
 		return "function_call"
 	case s.Reason == llm.StopPaused, s.Reason == llm.StopBroken:
-		r.l.Drop(dialect.Index("/choices", choice)+"/finish_reason", llm.LostRewritten)
+		r.l.Drop(dialect.AnswerStop(r.l.From, choice), llm.LostRewritten)
 	}
 	return dialect.StopName(llm.OpenAIChat, s.Reason)
 }
@@ -88,7 +88,7 @@ func (r *chatReply) lost(p *llm.Part, choice, index int) {
 	if p.Kind == llm.PartOpaque {
 		reason = llm.LostForeign
 	}
-	r.l.Drop(answerPath(r.l.From, choice, index), reason)
+	r.l.Drop(dialect.AnswerPart(r.l.From, choice, index), reason)
 }
 
 // writeChatUsage writes chat's usage object.
@@ -182,8 +182,9 @@ func (r *chatReply) choice(w *dialect.Writer, c *llm.Choice, i int) error {
 	var shift int64
 	for j := range c.Parts {
 		if p := &c.Parts[j]; p.Kind == llm.PartText {
-			r.citations(w, p.Citations, shift, i, j)
-			shift += int64(countRunes(p.Text))
+			size := int64(countRunes(p.Text))
+			r.citations(w, p.Citations, shift, size, i, j)
+			shift += size
 		}
 	}
 	w.Close(']')
@@ -211,7 +212,7 @@ func (r *chatReply) logprobs(w *dialect.Writer, ps []llm.Logprob) {
 
 func (r *chatReply) stopExtra(s *llm.Stop, choice int) {
 	if r.l.From != llm.OpenAIChat { // chat's own are noise: native_finish_reason, content_filter_results
-		r.l.Extra(s.Extra, dialect.Index("/choices", choice))
+		r.l.Extra(s.Extra, dialect.AnswerChoice(r.l.From, choice))
 	}
 }
 
@@ -368,15 +369,19 @@ func writeImage(w *dialect.Writer, m *llm.Media) {
 	w.Close('}')
 }
 
-// citations writes annotations; shift is the number of characters before the part's text.
-func (r *chatReply) citations(w *dialect.Writer, cs []llm.Citation, shift int64, choice, part int) {
+// citations writes annotations of a text of the given number of characters; shift is how many stand before
+// it. A citation that does not say which of them it supports is for all.
+func (r *chatReply) citations(w *dialect.Writer, cs []llm.Citation, shift, size int64, choice, part int) {
 	for i := range cs {
 		c := &cs[i]
+		if !c.Start.Set || !c.End.Set {
+			c = &llm.Citation{URL: c.URL, Title: c.Title, Opaque: c.Opaque, Start: llm.Some[int64](0), End: llm.Some(size)}
+		}
 		if c.URL == "" {
 			if c.Opaque.For(llm.OpenAIChat, "") {
 				w.Raw(oneLine(c.Opaque.JSON))
 			} else {
-				r.l.Drop(dialect.Index(answerPath(r.l.From, choice, part)+"/citations", i), llm.LostNoEquivalent)
+				r.l.Drop(dialect.Index(dialect.AnswerPart(r.l.From, choice, part)+"/citations", i), llm.LostNoEquivalent)
 			}
 			continue
 		}
@@ -384,8 +389,8 @@ func (r *chatReply) citations(w *dialect.Writer, cs []llm.Citation, shift int64,
 		w.StrMember("type", "url_citation")
 		w.Name("url_citation")
 		w.Open('{')
-		w.IntMember("start_index", c.Start.Or(0)+shift)
-		w.IntMember("end_index", c.End.Or(0)+shift)
+		w.IntMember("start_index", c.Start.V+shift)
+		w.IntMember("end_index", c.End.V+shift)
 		w.StrMember("url", c.URL)
 		w.StrMember("title", c.Title)
 		w.Close('}')

@@ -119,6 +119,10 @@ func (d *chatRequest) setting(name string, v []byte) (err error) {
 		if !onlyText(v) {
 			r.Extra = keep(r.Extra, []byte(name), v)
 		}
+	case "web_search_options":
+		if !unset(v) { // an empty object switches the search on
+			r.Extra = append(r.Extra, llm.Member{Name: name, Value: llm.Raw(v)})
+		}
 	default:
 		r.Extra = keep(r.Extra, []byte(name), v)
 	}

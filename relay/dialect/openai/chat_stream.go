@@ -321,7 +321,7 @@ func (s *chatStream) textEnd(dst []byte, c *streamChoice, p *streamPart, cites [
 	if len(cites) > 0 {
 		w.Name("annotations")
 		w.Open('[')
-		s.r.citations(&w, cites, c.runes, e.Choice, e.Index)
+		s.r.citations(&w, cites, c.runes, p.runes, e.Choice, e.Index)
 		w.Close(']')
 	}
 	if p.seal != nil {

@@ -386,7 +386,7 @@ func TestChatAnswerLosses(t *testing.T) {
 		{Kind: llm.PartText, Text: "日本", Citations: []llm.Citation{{File: "doc"}, {URL: "https://x", Title: "T", Start: llm.Some(int64(0)), End: llm.Some(int64(2))}}},
 		{Kind: llm.PartText, Text: "b", Citations: []llm.Citation{{URL: "https://y", Start: llm.Some(int64(0)), End: llm.Some(int64(1))}}},
 	}}}}
-	const want = "/content/0 foreign_origin\n/content/2/citations/0 no_equivalent\n/choices/0/finish_reason rewritten"
+	const want = "/content/0 foreign_origin\n/content/2/citations/0 no_equivalent\n/stop_reason rewritten"
 	body, losses, err := openai.Chat{}.EncodeResponse(r, convtest.Answer(llm.OpenAIChat, nil))
 	if err != nil || lossLines(losses) != want {
 		t.Errorf("%v\n%s", err, lossLines(losses))

@@ -54,11 +54,7 @@ func (e *chatEncoder) systemRole(r llm.Role) string {
 func (e *chatEncoder) open(role string, m *llm.Message) {
 	e.w.Open('{')
 	e.w.StrMember("role", role)
-	switch {
-	case m.Name == "":
-	case e.o.Quirks.NoNames:
-		e.l.Drop(dialect.Child(m.At, "name"), llm.LostModel)
-	default:
+	if m.Name != "" {
 		e.w.StrMember("name", m.Name)
 	}
 }
@@ -103,7 +99,7 @@ func (e *chatEncoder) note(p *llm.Part) bool {
 // unsaid reports seals and citations, which texts of a request cannot have here.
 func (e *chatEncoder) unsaid(p *llm.Part) {
 	if p.Seal != nil && !p.Seal.For(llm.OpenAIChat, e.o.Scope) {
-		e.l.Drop(p.At+"/"+sealMember(e.r.From), llm.LostForeign)
+		e.l.Drop(p.At+"/"+dialect.SealMember(e.r.From), llm.LostForeign)
 	}
 	if len(p.Citations) > 0 {
 		e.l.Part(p, "citations", llm.LostNoEquivalent)
@@ -330,7 +326,7 @@ func (e *chatEncoder) turn(m *llm.Message, last bool) {
 func (e *chatEncoder) prefill(m *llm.Message) {
 	if e.o.Quirks.NoPrefill {
 		e.l.Refuse(m.At, llm.LostModel)
-	} else {
+	} else if !vendor(e.r.From) { // whose clients know that
 		e.l.Drop(m.At, llm.LostRewritten)
 	}
 }
@@ -365,16 +361,11 @@ func (e *chatEncoder) turnText(ps []llm.Part, n int) {
 			}
 			marked = marked || p.Cache != llm.CacheUnset || p.Extra != nil
 		case llm.PartRefusal:
-			if e.o.Quirks.OnlyCommon {
-				text.WriteString(p.Text)
-				e.l.Drop(p.At, llm.LostRewritten)
-			} else {
-				refusal.WriteString(p.Text)
-			}
+			refusal.WriteString(p.Text)
 		}
 	}
 	switch {
-	case vendor(e.r.From) && text.Len() > 0 && (n > 1 || marked) && !e.o.Quirks.OnlyCommon:
+	case vendor(e.r.From) && text.Len() > 0 && (n > 1 || marked):
 		w.Name("content")
 		w.Open('[')
 		for i := range ps {
@@ -421,21 +412,10 @@ func writeSignature(w *dialect.Writer, signature string) {
 	w.Close('}')
 }
 
-// callID is a call's id as this provider takes it.
-func (e *chatEncoder) callID(id string) string {
-	switch e.o.Quirks.CallIDs {
-	case dialect.CallIDsAny:
-		return carrier.Original(id)
-	case dialect.CallIDsNine:
-		return carrier.Nine(id)
-	}
-	return carrier.ID(llm.OpenAIChat, id)
-}
-
 func (e *chatEncoder) call(p *llm.Part) {
 	w := &e.w
 	w.Open('{')
-	w.StrMember("id", e.callID(p.ID))
+	w.StrMember("id", carrier.ID(llm.OpenAIChat, p.ID))
 	if p.Custom {
 		w.StrMember("type", "custom")
 		w.Name("custom")
@@ -454,7 +434,7 @@ func (e *chatEncoder) call(p *llm.Part) {
 	case p.Seal.For(llm.OpenAIChat, e.o.Scope):
 		writeSignature(w, string(p.Seal.Data))
 	case p.Seal != nil:
-		e.l.Drop(p.At+"/"+sealMember(e.r.From), llm.LostForeign)
+		e.l.Drop(p.At+"/"+dialect.SealMember(e.r.From), llm.LostForeign)
 	}
 	if p.Cache != llm.CacheUnset {
 		e.l.Drop(p.At+"/cache_control", llm.LostNoEquivalent)
@@ -500,14 +480,14 @@ func (e *chatEncoder) result(p *llm.Part) (media bool) {
 	text := strings.Join(texts, "\n")
 	if p.IsError {
 		text = failed + text
-		e.l.Drop(p.At+"/is_error", llm.LostRewritten)
+		e.l.Part(p, dialect.ErrorMember(e.r.From), llm.LostRewritten)
 	}
 	if text == "" && media {
 		text = seeBelow
 	}
 	w.Open('{')
 	w.StrMember("role", "tool")
-	w.StrMember("tool_call_id", e.callID(p.ID))
+	w.StrMember("tool_call_id", carrier.ID(llm.OpenAIChat, p.ID))
 	w.StrMember("content", text)
 	e.extra(p.Extra, p.At)
 	w.Close('}')
@@ -526,7 +506,7 @@ func (e *chatEncoder) resultMedia(ps []*llm.Part) {
 	w.Open('[')
 	for _, p := range ps {
 		var none llm.Part
-		e.textPart(resultOf+e.callID(p.ID)+":", &none)
+		e.textPart(resultOf+carrier.ID(llm.OpenAIChat, p.ID)+":", &none)
 		for i := range p.Content {
 			c := &p.Content[i]
 			switch c.Kind {

@@ -39,9 +39,11 @@ func (Responses) Peek(op llm.Op, body []byte) (dialect.Head, error) {
 	if h.Model, h.ModelSpan, err = peekModel(body, at[0]); err != nil {
 		return h, err
 	}
-	if h.Stream, err = dialect.Bool(at[1].Of(body), "stream"); err != nil {
+	stream, err := dialect.Bool(at[1].Of(body), "stream")
+	if err != nil {
 		return h, err
 	}
+	h.Stream = stream && op == llm.OpGenerate // a count never streams
 	if h.MaxOutput, err = dialect.Whole(at[2].Of(body), "max_output_tokens", 0); err != nil {
 		return h, err
 	}
@@ -64,6 +66,9 @@ func (Responses) FaultEvent(f *fault.Error, id string) []byte {
 
 // Path implements dialect.Backend.
 func (ResponsesBackend) Path(op llm.Op, _, model string, _ bool) string {
+	if op == llm.OpCountTokens {
+		return "/responses/input_tokens"
+	}
 	return path(op, model, "/responses")
 }
 

@@ -214,10 +214,10 @@ func (Responses) EncodeResponse(r *llm.Response, o dialect.AnswerOptions) ([]byt
 	own := r.From == llm.OpenAIResponses
 	if !own {
 		l.Extra(r.Extra, "")
-		l.Extra(r.Choices[0].Stop.Extra, answerRoot(r.From))
+		l.Extra(r.Choices[0].Stop.Extra, dialect.AnswerChoice(r.From, 0))
 	}
 	for i := range r.Choices[1:] {
-		l.Drop(answerPath(r.From, i+1, 0), llm.LostNoEquivalent)
+		l.Drop(dialect.AnswerChoice(r.From, i+1), llm.LostNoEquivalent)
 	}
 	a := responseWriter{o: o, seed: idSeed(r.ID, o.ID), created: r.Created, tier: r.ServiceTier}
 	a.id = responseID(r.ID, a.seed)
@@ -240,7 +240,7 @@ func (Responses) EncodeResponse(r *llm.Response, o dialect.AnswerOptions) ([]byt
 		}
 		it, ok := openItem(p, a.seed, n)
 		if !ok {
-			l.Drop(answerPath(r.From, 0, i), llm.LostNoEquivalent)
+			l.Drop(dialect.AnswerPart(r.From, 0, i), llm.LostNoEquivalent)
 			continue
 		}
 		if p.Kind.Streams() {
@@ -254,10 +254,10 @@ func (Responses) EncodeResponse(r *llm.Response, o dialect.AnswerOptions) ([]byt
 			logprobs = nil
 		}
 		if it.cite(p.Citations, runes(it.text)) > 0 {
-			l.Drop(dialect.Child(answerPath(r.From, 0, i), "citations"), llm.LostNoEquivalent)
+			l.Drop(dialect.Child(dialect.AnswerPart(r.From, 0, i), "citations"), llm.LostNoEquivalent)
 		}
 		if !own {
-			l.Extra(p.Extra, answerPath(r.From, 0, i))
+			l.Extra(p.Extra, dialect.AnswerPart(r.From, 0, i))
 		}
 		status := statusDone
 		if i == len(c.Parts)-1 && c.Stop.Reason == llm.StopLength {
@@ -267,17 +267,6 @@ func (Responses) EncodeResponse(r *llm.Response, o dialect.AnswerOptions) ([]byt
 	}
 	b := a.append(nil, c.Stop.Reason, c.Stop.Note, output, r.Usage, r.HasUsage, true)
 	return b, l.List, nil
-}
-
-// answerRoot is where the members beside the content of an answer stand.
-func answerRoot(d llm.Dialect) string {
-	switch d {
-	case llm.OpenAIChat:
-		return "/choices/0"
-	case llm.Gemini:
-		return "/candidates/0"
-	}
-	return ""
 }
 
 // runes counts the code points of a JSON text without quotes, escapes counting as one.

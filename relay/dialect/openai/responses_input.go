@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/base64"
+	"slices"
 
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/dialect/carrier"
@@ -20,9 +21,6 @@ func (e *responsesBody) input() {
 	}
 	e.w.Name("input")
 	e.w.Open('[')
-	if e.r.Format.Kind == llm.FormatSchema && e.o.Quirks.NoSchema {
-		e.plain(e.role(llm.RoleDeveloper), schemaHint(&e.r.Format))
-	}
 	if !e.own && e.r.Format.Kind == llm.FormatJSON && !mentionsJSON(e.r) {
 		e.l.Drop(dialect.Pointer(e.r.From, llm.FieldFormat), llm.LostRewritten)
 		e.plain(e.role(llm.RoleDeveloper), jsonHint)
@@ -30,10 +28,21 @@ func (e *responsesBody) input() {
 	for i := range ms {
 		e.message(&ms[i])
 	}
-	if n := len(ms); n > 0 && ms[n-1].Role == llm.RoleAssistant && e.o.Quirks.NoPrefill && !llm.HasCalls(ms[n-1].Parts) {
-		e.l.Refuse(ms[n-1].At, llm.LostModel)
+	if n := len(ms); n > 0 && ms[n-1].Role == llm.RoleAssistant && !llm.HasCalls(ms[n-1].Parts) {
+		e.prefill(&ms[n-1])
 	}
 	e.w.Close(']')
+}
+
+// prefill reports a final assistant turn, which the model answers instead of going on with it.
+func (e *responsesBody) prefill(m *llm.Message) {
+	said := slices.ContainsFunc(m.Parts, func(p llm.Part) bool { return p.Kind == llm.PartText })
+	switch {
+	case e.o.Quirks.NoPrefill:
+		e.l.Refuse(m.At, llm.LostModel)
+	case said && !vendor(e.r.From): // whose clients know that
+		e.l.Drop(m.At, llm.LostRewritten)
+	}
 }
 
 // instructions is the message that goes into the field of that name: a first system text of one piece.
@@ -240,7 +249,7 @@ func (e *responsesBody) cache(p *llm.Part) {
 	case vendor(e.r.From) && p.Cache != llm.Cache5m && p.Cache != llm.Cache1h:
 		writeCacheMark(&e.w, p.Cache)
 	default:
-		e.l.Part(p, "cache_control", llm.LostNoEquivalent)
+		e.l.Part(p, dialect.CacheMember(e.r.From), llm.LostNoEquivalent)
 	}
 }
 
@@ -265,7 +274,7 @@ func (e *responsesBody) turn(ps []llm.Part) {
 	for i := 0; i < len(ps); {
 		p := &ps[i]
 		if p.Seal != nil && p.Kind != llm.PartThinking {
-			e.l.Part(p, sealMember(e.r.From), llm.LostForeign)
+			e.l.Part(p, dialect.SealMember(e.r.From), llm.LostForeign)
 		}
 		i++
 		switch p.Kind {
@@ -310,7 +319,7 @@ func (e *responsesBody) spoken(ps []llm.Part) int {
 			e.citations(p)
 		}
 		if p.Cache != llm.CacheUnset { // marks are for input
-			e.l.Part(p, "cache_control", llm.LostNoEquivalent)
+			e.l.Part(p, dialect.CacheMember(e.r.From), llm.LostNoEquivalent)
 		}
 		for _, m := range p.Extra {
 			if m.Name != "phase" && e.own {
@@ -386,7 +395,7 @@ func writeSummary(w *dialect.Writer, text string) {
 
 func (e *responsesBody) call(p *llm.Part) {
 	if p.Cache != llm.CacheUnset {
-		e.l.Part(p, "cache_control", llm.LostNoEquivalent)
+		e.l.Part(p, dialect.CacheMember(e.r.From), llm.LostNoEquivalent)
 	}
 	e.w.Open('{')
 	if p.Custom {
@@ -407,7 +416,7 @@ func (e *responsesBody) call(p *llm.Part) {
 
 func (e *responsesBody) result(p *llm.Part) {
 	if p.Cache != llm.CacheUnset {
-		e.l.Part(p, "cache_control", llm.LostNoEquivalent)
+		e.l.Part(p, dialect.CacheMember(e.r.From), llm.LostNoEquivalent)
 	}
 	e.w.Open('{')
 	if p.Custom {
@@ -420,7 +429,7 @@ func (e *responsesBody) result(p *llm.Part) {
 	prefix := ""
 	if p.IsError {
 		prefix = resultError
-		e.l.Part(p, "is_error", llm.LostRewritten)
+		e.l.Part(p, dialect.ErrorMember(e.r.From), llm.LostRewritten)
 	}
 	ps := p.Content
 	switch {

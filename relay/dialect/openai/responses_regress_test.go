@@ -403,7 +403,9 @@ func TestResponsesEncryptedReasoningStaysWithItsAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req := &llm.Request{From: llm.AnthropicMessages, Op: llm.OpGenerate, Messages: []llm.Message{{Role: llm.RoleAssistant, Parts: r.Choices[0].Parts}}}
+	req := &llm.Request{From: llm.AnthropicMessages, Op: llm.OpGenerate, Messages: []llm.Message{
+		{Role: llm.RoleAssistant, Parts: r.Choices[0].Parts}, {Role: llm.RoleUser, Parts: words(llm.Part{Text: "y"})},
+	}}
 	for scope, want := range map[string]bool{"acct-1": true, "acct-2": false} {
 		enc, err := back.EncodeRequest(req, dialect.EncodeOptions{Model: "m", Scope: scope})
 		if err != nil {

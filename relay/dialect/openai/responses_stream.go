@@ -60,7 +60,7 @@ func (s *responsesStream) Append(dst []byte, e *llm.Event) ([]byte, error) {
 	if e.Choice != 0 {
 		if !s.others {
 			s.others = true
-			s.l.Drop(answerPath(s.from, e.Choice, 0), llm.LostNoEquivalent)
+			s.l.Drop(dialect.AnswerChoice(s.from, e.Choice), llm.LostNoEquivalent)
 		}
 		return dst, nil
 	}
@@ -74,7 +74,7 @@ func (s *responsesStream) Append(dst []byte, e *llm.Event) ([]byte, error) {
 	case llm.EventStop:
 		s.stop = e.Stop
 		if s.from != llm.OpenAIResponses {
-			s.l.Extra(e.Stop.Extra, answerRoot(s.from))
+			s.l.Extra(e.Stop.Extra, dialect.AnswerChoice(s.from, 0))
 		}
 	}
 	return dst, nil
@@ -168,7 +168,7 @@ func (s *responsesStream) finish(dst []byte, it *streamItem) []byte {
 }
 
 func (s *responsesStream) open(dst []byte, p *llm.Part) []byte {
-	at := answerPath(s.from, 0, len(s.parts))
+	at := dialect.AnswerPart(s.from, 0, len(s.parts))
 	if s.from != llm.OpenAIResponses {
 		s.l.Extra(p.Extra, at)
 	}
@@ -251,7 +251,7 @@ func (s *responsesStream) close(dst []byte, it *streamItem, e *llm.Event) []byte
 	if e.Part != nil {
 		late = *e.Part
 	}
-	at := answerPath(s.from, 0, e.Index)
+	at := dialect.AnswerPart(s.from, 0, e.Index)
 	if s.from != llm.OpenAIResponses {
 		s.l.Extra(late.Extra, at)
 	} else if phase := late.Extra.Get("phase"); phase != nil && it.phase == nil {

@@ -150,20 +150,6 @@ func writeCacheMark(w *dialect.Writer, ttl llm.CacheTTL) {
 // vendor reports whether d is one of OpenAI's own protocols, whose words and file ids are the same.
 func vendor(d llm.Dialect) bool { return d == llm.OpenAIChat || d == llm.OpenAIResponses }
 
-// sealMember is where clients of d echo a seal, for loss reports.
-func sealMember(d llm.Dialect) string {
-	switch d {
-	case llm.OpenAIResponses:
-		return "encrypted_content"
-	case llm.AnthropicMessages:
-		return "signature"
-	case llm.Gemini:
-		return "thoughtSignature"
-	default:
-		return "extra_content"
-	}
-}
-
 // maxUser is OpenAI's limit for user and safety_identifier.
 const maxUser = 64
 
@@ -315,18 +301,4 @@ func writeLogprob(w *dialect.Writer, token string, value float64, raw []byte) {
 		w.Int(int64(b))
 	}
 	w.Close(']')
-}
-
-// answerPath points to a part of a provider's answer, as nearly as a decoded part still tells.
-func answerPath(d llm.Dialect, choice, part int) string {
-	switch d {
-	case llm.OpenAIResponses:
-		return dialect.Index("/output", part)
-	case llm.AnthropicMessages:
-		return dialect.Index("/content", part)
-	case llm.Gemini:
-		return dialect.Index(dialect.Index("/candidates", choice)+"/content/parts", part)
-	default:
-		return dialect.Index("/choices", choice) + "/message"
-	}
 }

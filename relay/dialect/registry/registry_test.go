@@ -223,7 +223,7 @@ func TestPaths(t *testing.T) {
 		{llm.OpenAIChat, llm.OpEmbed, "v1", false, "/embeddings"},
 		{llm.OpenAIResponses, llm.OpGenerate, "v1", false, "/responses"},
 		{llm.OpenAIResponses, llm.OpEmbed, "v1", false, "/embeddings"},
-		{llm.OpenAIResponses, llm.OpCountTokens, "v1", false, ""},
+		{llm.OpenAIResponses, llm.OpCountTokens, "v1", false, "/responses/input_tokens"},
 		{llm.AnthropicMessages, llm.OpGenerate, "v1", true, "/v1/messages"},
 		{llm.AnthropicMessages, llm.OpCountTokens, "v1", false, "/v1/messages/count_tokens"},
 		{llm.Gemini, llm.OpGenerate, "v1beta", true, "/v1beta/models/m:streamGenerateContent"},
