@@ -91,6 +91,39 @@ func TestOriginOfAnotherTenantCannotReadAnswers(t *testing.T) {
 	}
 }
 
+// A page can read why it was refused, also before its key is known; a page of nobody's origin cannot,
+// and a known key brings its own tenant's origins.
+func TestRefusalsCanBeReadByTheirPage(t *testing.T) {
+	r := newRig(t, func(v *api.NodeView) {
+		v.Tenants[0].CORS = []string{"https://app.example.com"}
+		v.Keys[0].IPs = []string{"192.0.2.1"}
+		other := v.Tenants[0]
+		other.ID, other.CORS = "other", []string{"https://other.example.com"}
+		v.Tenants = append(v.Tenants, other)
+	})
+	for _, c := range []struct {
+		key, origin string
+		status      int
+		allow       string
+	}{
+		{"cw_wrong", "https://app.example.com", 401, "https://app.example.com"},
+		{"", "https://other.example.com", 401, "https://other.example.com"},
+		{"cw_wrong", "https://evil.example.com", 401, ""},
+		{"cw_wrong", "", 401, ""},
+		{rigKey, "https://app.example.com", 403, "https://app.example.com"}, // from an address that the key is not for
+		{rigKey, "https://other.example.com", 403, ""},
+	} {
+		header := []string{"Authorization", "Bearer " + c.key}
+		if c.origin != "" {
+			header = append(header, "Origin", c.origin)
+		}
+		a := r.post("/v1/chat/completions", `{}`, header...)
+		if got := strings.Join(a.header.Values("Access-Control-Allow-Origin"), ","); a.status != c.status || got != c.allow || a.header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("%q from %q: %d, allowed %q, want %d %q", c.key, c.origin, a.status, got, c.status, c.allow)
+		}
+	}
+}
+
 func TestOriginsAreIndexed(t *testing.T) {
 	r := newRig(t, func(v *api.NodeView) { v.Tenants[0].CORS = []string{"*"} })
 	for origin, want := range map[string]bool{"https://anything.example": true, "": false} {

@@ -200,11 +200,16 @@ type answer struct {
 
 func (r *rig) post(path, body string, header ...string) answer {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.server.URL+path, strings.NewReader(body))
+	return r.do(http.MethodPost, path, body, append([]string{"Content-Type", "application/json"}, header...)...)
+}
+
+// do sends any request; header pairs follow the body. It returns when the edge has its records.
+func (r *rig) do(method, path, body string, header ...string) answer {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.server.URL+path, strings.NewReader(body))
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+rigKey)
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])

@@ -23,7 +23,8 @@ type Provider struct {
 	Processing []string  `json:"processing,omitempty" yaml:"processing"` // countries, jurisdictions, or "*"
 	Storage    []string  `json:"storage,omitempty" yaml:"storage"`
 	Terms      string    `json:"terms,omitempty" yaml:"terms"`
-	Exits      []string  `json:"exits,omitempty" yaml:"exits"` // regions; none = all
+	Exits      []string  `json:"exits,omitempty" yaml:"exits"`   // regions; none = all
+	Tenant     string    `json:"tenant,omitempty" yaml:"tenant"` // whose account it is: nobody else's requests go there; "" = shared
 	Limits     RateLimit `json:"limits,omitzero" yaml:"limits"`
 	Timeouts   Timeouts  `json:"timeouts,omitzero" yaml:"timeouts"`
 	Version    uint64    `json:"version,omitempty" yaml:"-"`

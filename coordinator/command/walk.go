@@ -36,6 +36,7 @@ func (p *Provider) Walk(c *Coder) {
 	c.Nest(9, &p.Limits)
 	c.Nest(10, &p.Timeouts)
 	c.Uint(11, &p.Version)
+	c.Str(12, &p.Tenant)
 }
 
 // Walk implements Record.

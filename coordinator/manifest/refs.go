@@ -41,6 +41,7 @@ func references(doc state.Document, cur *state.Snapshot) Problems {
 		want(command.Orgs, orgs, t.Org, indexed("tenants", i)+".org")
 	}
 	for i, p := range doc.Providers {
+		want(command.Tenants, tenants, p.Tenant, indexed("providers", i)+".tenant")
 		for j, r := range p.Exits {
 			want(command.Regions, regions, r, indexed(indexed("providers", i)+".exits", j))
 		}

@@ -148,6 +148,7 @@ func (t *tx) refs(sort Sort, id string) (out []ref) {
 		for i, r := range v.Exits {
 			add(indexed("exits", i), command.Regions, r)
 		}
+		add("tenant", command.Tenants, v.Tenant)
 	case command.Models:
 		v, _ := t.Models.Get(id)
 		for i, g := range v.Targets {
@@ -226,7 +227,7 @@ func referrers(sort Sort) []Sort {
 	case command.Orgs:
 		return []Sort{command.Tenants}
 	case command.Tenants:
-		return []Sort{command.Keys, command.Limits, command.Audits, command.Policies}
+		return []Sort{command.Keys, command.Limits, command.Audits, command.Policies, command.Providers}
 	case command.Providers:
 		return []Sort{command.Models}
 	case command.Models:

@@ -17,13 +17,13 @@ func (a *app) provider() *cobra.Command {
 		one: "provider", many: "providers", short: "Upstream accounts and endpoints",
 		example: `  causeway provider create openai-us --base-url https://api.openai.com/v1 --dialect openai-chat,openai-responses \
     --secret id=a,value=env:OPENAI_API_KEY --processing US --storage US --terms openai --exit us-west`,
-		head: []string{"ID", "DIALECTS", "BASE-URL", "PROCESSING", "STORAGE", "TERMS", "EXITS", "SECRETS"},
+		head: []string{"ID", "DIALECTS", "BASE-URL", "PROCESSING", "STORAGE", "TERMS", "EXITS", "TENANT", "SECRETS"},
 		row: func(v p) []string {
 			var secrets []string
 			for _, s := range v.Auth.Secrets {
 				secrets = append(secrets, s.ID+"="+or(s.Fingerprint, "none"))
 			}
-			return []string{v.ID, join(v.Dialects), v.BaseURL, join(v.Processing), join(v.Storage), v.Terms, or(join(v.Exits), "*"), join(secrets)}
+			return []string{v.ID, join(v.Dialects), v.BaseURL, join(v.Processing), join(v.Storage), v.Terms, or(join(v.Exits), "*"), or(v.Tenant, "*"), join(secrets)}
 		},
 		id:    func(v p) string { return v.ID },
 		setID: func(v *p, id string) { v.ID = or(v.ID, id) },
@@ -36,6 +36,7 @@ func (a *app) provider() *cobra.Command {
 			words("storage", "countries where it may store, or *", func(v *p) *[]string { return &v.Storage }),
 			text("terms", "shipped list of supported countries: openai, anthropic, google", func(v *p) *string { return &v.Terms }),
 			words("exit", "regions whose exits may call it; none = all", func(v *p) *[]string { return &v.Exits }),
+			text("tenant", "whose account it is: nobody else's requests go there; none = shared", func(v *p) *string { return &v.Tenant }),
 			number("rpm", "the account's own requests per minute, per secret", func(v *p) *int64 { return &v.Limits.RPM }),
 			number("tpm", "the account's own tokens per minute, per secret", func(v *p) *int64 { return &v.Limits.TPM }),
 			period("connect-timeout", "5s", func(v *p) *state.Duration { return &v.Timeouts.Connect }),

@@ -26,8 +26,9 @@ const (
 func (s *Server) answer(x *exchange, r *route, att *Attempt, ans Answer) error {
 	reply := ans.Reply()
 	att.Status, att.Secret = reply.Status, reply.Secret
-	var err error
+	err := s.sendBack(x, r, &reply)
 	switch stream := x.head.Stream && streamed(reply, r.dialect); {
+	case err != nil:
 	case stream && r.convert:
 		err = s.convertStream(x, r, ans, reply)
 	case stream:
@@ -125,8 +126,12 @@ func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply
 	held, most := x.held[:0], maxUnary
 	defer func() { x.held = held[:0] }()
 	live := x.op.pass != nil && x.op.pass.live
-	if live {
+	mark := s.marker(x, r)
+	switch {
+	case live:
 		most = 0
+	case mark != nil || x.op.pass != nil && x.op.pass.links:
+		most = maxConverted // what is larger goes as it is: its ids cannot be used then
 	}
 	for {
 		chunk, err := ans.Next()
@@ -161,8 +166,9 @@ func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply
 		if x.out.contentSent() {
 			return nil
 		}
-		s.begin(x, r, reply, len(held))
-		return x.out.content(held)
+		out := s.whole(x, mark, held)
+		s.begin(x, r, reply, len(out))
+		return x.out.content(out)
 	}
 }
 
@@ -178,6 +184,7 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 	}
 	held := x.held[:0]
 	defer func() { x.held = held[:0] }()
+	mark := s.marker(x, r)
 	var brokeWith *fault.Error // an in-stream error that the client has been given as it was
 	for {
 		chunk, err := ans.Next()
@@ -196,6 +203,9 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 			}
 			if filter != nil {
 				raw = filter.Filter(ev.Raw, ev.Data)
+			}
+			if mark != nil {
+				raw = mark.event(raw, ev.Data)
 			}
 			if x.out.contentSent() {
 				if brokeWith == nil && tap != nil && mayBeError(ev.Name, ev.Data) && tap.Event(ev.Name, ev.Data)&dialect.NoteError != 0 {

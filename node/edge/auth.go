@@ -37,6 +37,7 @@ func (s *Server) authenticate(x *exchange) error {
 		return fault.New(fault.Unauthenticated, "unknown API key")
 	}
 	x.key, x.outcome.Tenant, x.outcome.Key = key, key.Tenant.ID, key.ID
+	s.allowOrigin(x)
 	x.client = s.clientAddr(x.r)
 	if !key.MayComeFrom(x.client) {
 		return fault.New(fault.Forbidden, "this API key may not be used from this address; ask your administrator to add it to the key's ips")
@@ -49,7 +50,6 @@ func (s *Server) authenticate(x *exchange) error {
 		}
 		x.class = max(x.class, c) // a header may raise, never lower
 	}
-	s.allowOrigin(x)
 	return nil
 }
 

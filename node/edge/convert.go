@@ -12,6 +12,7 @@ import (
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
+	"github.com/causeway-mesh/causeway/relay/splice"
 )
 
 // maxConverted bounds a unary answer that is converted, in bytes: it must be held whole.
@@ -22,11 +23,12 @@ const maxConverted = 64 << 20
 // request; another may.
 func (s *Server) prepare(x *exchange, r *route) (Body, http.Header, error) {
 	// A history with our carriers in it was answered elsewhere: passed on unread, the client's own
-	// vendor would refuse signatures that are not its own.
-	foreign := !embeds(x.op.op) && carrier.Within(x.body)
+	// vendor would refuse signatures that are not its own. What is never converted is not looked into.
+	foreign := x.op.pass == nil && !embeds(x.op.op) && carrier.Within(x.body)
 	if !r.convert && !foreign {
 		x.losses = nil
-		return Body{Bytes: x.body, Memory: x.memory, Edits: registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model)}, nil, nil
+		edits := merge(registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model), x.unmark)
+		return Body{Bytes: x.body, Memory: x.memory, Edits: edits}, nil, nil
 	}
 	enc, err := x.encode(r, x.op.op)
 	if err != nil {
@@ -81,7 +83,7 @@ func (x *exchange) decode() error {
 		x.undecodable = fault.New(fault.Unsupported, "requests of %s clients are not converted", x.op.dialect)
 		return x.undecodable
 	}
-	req, err := codec.DecodeRequest(x.op.op, x.body, x.head)
+	req, err := codec.DecodeRequest(x.op.op, splice.Apply(x.body, x.unmark), x.head)
 	if err == nil {
 		req.Stream = x.head.Stream
 		err = dialect.Check(req)

@@ -19,11 +19,23 @@ func (s *Server) allowOrigin(x *exchange) {
 		return
 	}
 	if cors := x.key.Tenant.CORS; slices.Contains(cors, origin) || slices.Contains(cors, "*") {
-		h := x.w.Header()
-		h.Set("Access-Control-Allow-Origin", origin)
-		h.Add("Vary", "Origin")
-		h.Set("Access-Control-Expose-Headers", "x-causeway-request-id, x-causeway-route, x-causeway-cache, x-causeway-estimate, retry-after")
+		exposed(x.w.Header(), origin)
 	}
+}
+
+// allowStranger lets a browser read why it was refused before anybody knows whose key it has: a page
+// would else see a CORS error in place of a 401. It says no more than the preflight has said already,
+// that some tenant of this mesh allows the origin, and the answer holds nothing of any tenant.
+func (s *Server) allowStranger(x *exchange) {
+	if origin := x.r.Header.Get("Origin"); x.key == nil && x.snapshot != nil && x.r.Method != http.MethodOptions && x.snapshot.AllowsOrigin(origin) {
+		exposed(x.w.Header(), origin)
+	}
+}
+
+func exposed(h http.Header, origin string) {
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Add("Vary", "Origin")
+	h.Set("Access-Control-Expose-Headers", "x-causeway-request-id, x-causeway-route, x-causeway-cache, x-causeway-estimate, retry-after")
 }
 
 // preflight answers a browser's question whether a page of its origin may call the path (Fetch

@@ -17,6 +17,7 @@ import (
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/lend"
 	"github.com/causeway-mesh/causeway/relay/llm"
+	"github.com/causeway-mesh/causeway/relay/splice"
 )
 
 // RequestID identifies a request in every record: a UUID of version 7 (RFC 9562), so ids sort by time.
@@ -70,7 +71,11 @@ type exchange struct {
 	head   dialect.Head
 
 	// resolve
-	model *view.Model
+	model   *view.Model
+	only    *view.Provider // the one account that the request may go to; nil = any
+	own     bool           // only to an account of this tenant alone
+	unmark  []splice.Edit  // of the body: ids as the provider knows them
+	touched []modelVerdict // the models that a request without a model may have to do with
 
 	// decide
 	facts    compliance.Facts

@@ -145,6 +145,7 @@ func (s *Server) tell(x *exchange, f *fault.Error) {
 }
 
 func (s *Server) tellWhole(x *exchange, f *fault.Error) {
+	s.allowStranger(x)
 	if f.Kind == fault.UpstreamRejected && len(f.Raw) > 0 && len(x.outcome.Attempts) > 0 {
 		// The provider's own words, byte for byte: the client speaks the same dialect.
 		h := x.w.Header()

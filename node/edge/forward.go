@@ -44,7 +44,11 @@ func (s *Server) forward(x *exchange) error {
 		}
 		f := fault.As(err)
 		history = append(history, retry.Attempt{Target: r.target.Provider.ID + "/" + r.target.Model, Exit: r.exit.ID, Fault: f, At: time.Now()})
-		d := retry.Decide(time.Now(), retry.Policy{Attempts: x.snapshot.Route.Attempts, Deadline: deadline, Draw: rand.Uint64()},
+		attempts := x.snapshot.Route.Attempts
+		if !x.repeats(f) {
+			attempts = len(history)
+		}
+		d := retry.Decide(time.Now(), retry.Policy{Attempts: attempts, Deadline: deadline, Draw: rand.Uint64()},
 			history, x.out.contentSent(), untried(x.routes))
 		if !d.Retry {
 			return d.Final
@@ -153,7 +157,10 @@ func (s *Server) attempt(ctx context.Context, x *exchange, r *route, body Body, 
 }
 
 func (s *Server) request(x *exchange, r *route, body Body) tunnel.Request {
-	op, path := x.op.op, x.op.path
+	op, path, query := x.op.op, x.op.path, x.r.URL.RawQuery
+	if x.op.resumed {
+		query = x.op.query
+	}
 	if r.convert {
 		op = registry.Asked(op, r.dialect)
 	}
@@ -165,7 +172,7 @@ func (s *Server) request(x *exchange, r *route, body Body) tunnel.Request {
 		Tenant: x.key.Tenant.ID, Provider: r.target.Provider.ID, Dialect: string(r.dialect), Model: r.target.Model,
 		Op: uint8(op), Stream: x.head.Stream, Class: uint8(x.class), Method: x.r.Method,
 		Path:     path,
-		RawQuery: upstream.QueryWithoutKey(x.r.URL.RawQuery), Header: forwardedHeaders(x.r.Header), BodyLen: body.Len(),
+		RawQuery: upstream.QueryWithoutKey(query), Header: forwardedHeaders(x.r.Header), BodyLen: body.Len(),
 		Traceparent: x.outcome.Traceparent, ViewIndex: x.snapshot.Index, Caller: x,
 	}
 }

@@ -30,6 +30,11 @@ func (s *Server) plan(x *exchange) error {
 	if len(x.ways) == 0 {
 		return s.refusal(x, why)
 	}
+	if x.own {
+		if err := s.single(x); err != nil {
+			return err
+		}
+	}
 	p := s.choose(x.model.ID, x.snapshot.Route.Policy, x.exits)
 	if len(p.Ordered) == 0 {
 		reasons := make([]string, 0, len(p.Rejected))
@@ -54,6 +59,8 @@ type blocked struct {
 	refused []compliance.Outcome
 	mute    []string // providers that do not speak the client's dialect
 	counts  *route   // the first way whose tokens the edge would have to estimate
+	closed  []string // accounts that are not for this tenant, or not the one that is asked for
+	shared  []string // accounts that others use too, where that does not do
 	each    func(e view.Exit, t view.Target, why string)
 }
 
@@ -70,6 +77,11 @@ func (s *Server) ways(x *exchange, why *blocked) ([]route, []geo.Candidate) {
 	now := time.Now()
 	add := func(m *view.Model, tier int) {
 		for _, t := range m.Targets {
+			if !t.Provider.Open(x.key.Tenant) || x.only != nil && x.only != t.Provider {
+				why.closed = append(why.closed, t.Provider.ID)
+				why.note(view.Exit{}, t, "the account is not for this request")
+				continue
+			}
 			d, ok := speaks(t.Provider, x.op)
 			convert := false
 			if !ok {
@@ -81,6 +93,14 @@ func (s *Server) ways(x *exchange, why *blocked) ([]route, []geo.Candidate) {
 				}
 				why.mute = append(why.mute, t.Provider.ID)
 				why.note(view.Exit{}, t, "does not speak "+string(x.op.dialect))
+				continue
+			}
+			if x.own && (convert || !x.snapshot.Owns(x.key.Tenant, t.Provider)) {
+				if convert {
+					continue // it keeps nothing of that kind
+				}
+				why.shared = append(why.shared, t.Provider.ID)
+				why.note(view.Exit{}, t, "the account is shared with other tenants")
 				continue
 			}
 			for _, e := range x.snapshot.Exits {
@@ -160,13 +180,32 @@ func (s *Server) permitted(x *exchange, e view.Exit, p *view.Provider) complianc
 		{Kind: compliance.HopProcessing, ID: p.ID, Places: p.Processing},
 		{Kind: compliance.HopStorage, ID: p.ID, Places: p.Storage},
 	}
+	for i := range x.touched {
+		if !slices.ContainsFunc(x.touched[i].model.Targets, func(t view.Target) bool { return t.Provider == p }) {
+			continue
+		}
+		if o := x.touched[i].verdict.Check(hops[:], p.Terms); o.Decision != compliance.Allow {
+			return o
+		}
+	}
+	if x.touched != nil {
+		return compliance.Outcome{Decision: compliance.Allow}
+	}
 	return x.verdict.Check(hops[:], p.Terms)
 }
 
 // refusal is the fault for a request without any way: the nearest to allowed of what stood in the way.
 func (s *Server) refusal(x *exchange, why blocked) error {
 	if len(why.refused) == 0 {
-		if len(why.mute) == 0 {
+		switch {
+		case len(why.shared) > 0:
+			return fault.New(fault.Forbidden, "what is kept at %s cannot be kept apart from what other tenants keep there; give this tenant an account of its own (provider setting tenant: %s)",
+				strings.Join(why.shared, ", "), x.key.Tenant.ID)
+		case len(why.mute) == 0 && x.only != nil:
+			return fault.New(fault.NoRoute, "%s cannot serve %q here; x-causeway-provider or what the request refers to leaves no other account", x.only.ID, x.model.ID).After(5 * time.Second)
+		case len(why.mute) == 0 && len(why.closed) > 0:
+			return fault.New(fault.Forbidden, "no account that serves %q is open to this tenant", x.model.ID)
+		case len(why.mute) == 0:
 			return fault.New(fault.NoRoute, "no exit in the mesh may call a provider of %q", x.model.ID).After(5 * time.Second)
 		}
 		f := fault.New(fault.Unsupported, "%q is served by providers that speak %s, to which %s of %s is not converted%s. %s",

@@ -10,29 +10,34 @@ import (
 
 // operation is what the method, path and headers of a request ask for.
 type operation struct {
-	dialect llm.Dialect // whose shape the answer takes, errors included
-	op      llm.Op
-	version string // Gemini's v1 or v1beta, as the client wrote it
-	model   string // from the path: Gemini generation, and one entry of a models list
-	stream  bool   // streamGenerateContent
-	methods string // what the path allows
-	root    bool   // GET / and HEAD /: clients probe it
-	upgrade bool   // WebSocket upgrade on /v1/responses
-	pass    *passage
-	path    string // of a passage, as it follows the provider's base URL
+	dialect  llm.Dialect // whose shape the answer takes, errors included
+	op       llm.Op
+	version  string // Gemini's v1 or v1beta, as the client wrote it
+	model    string // from the path: Gemini generation, and one entry of a models list
+	stream   bool   // streamGenerateContent
+	methods  string // what the path allows
+	root     bool   // GET / and HEAD /: clients probe it
+	upgrade  bool   // WebSocket upgrade on /v1/responses
+	pass     *passage
+	path     string // of a passage, as it follows the provider's base URL
+	prefix   string // of the client's path: /gemini and its like
+	response string // id in the path of a stored response
+	resumed  bool   // an upload goes on where query says
+	query    string
 }
 
 // parseOperation maps a request to its operation; ok is false when no API lives at the path. The
 // dialect is set either way, so that even a 404 has the shape the client expects. Only exact paths
 // match: nothing is cleaned or rebuilt, so what is authorised is what is served.
 func parseOperation(method string, u *url.URL, h http.Header) (operation, bool) {
-	path, hint := u.Path, llm.Dialect("")
+	path, hint, prefix := u.Path, llm.Dialect(""), ""
 	for _, p := range [...]struct {
 		prefix string
 		d      llm.Dialect
 	}{{"/openai/", llm.OpenAIChat}, {"/anthropic/", llm.AnthropicMessages}, {"/gemini/", llm.Gemini}} {
 		if strings.HasPrefix(path, p.prefix) {
-			path, hint = path[len(p.prefix)-1:], p.d
+			prefix = path[:len(p.prefix)-1]
+			path, hint = path[len(prefix):], p.d
 			break
 		}
 	}
@@ -72,7 +77,12 @@ func parseOperation(method string, u *url.URL, h http.Header) (operation, bool) 
 	}
 	name, ok := strings.CutPrefix(rest, "/models")
 	if !ok || name != "" && name[0] != '/' {
-		if o, ok := parsePassage("/"+version+rest, hint); ok {
+		full := "/" + version + rest
+		if strings.HasPrefix(path, "/upload/") {
+			full = path
+		}
+		if o, ok := parsePassage(full, hint, h); ok {
+			o.prefix = prefix
 			return o, true
 		}
 		return operation{dialect: orElse(hint, guessDialect(rest, u, h))}, false

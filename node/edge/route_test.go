@@ -43,7 +43,7 @@ func TestParseOperation(t *testing.T) {
 		{"POST", "/v1/chat/completions/", nil, operation{dialect: llm.OpenAIChat}, false, "exact paths only"},
 		{"POST", "/v1beta/chat/completions", nil, operation{dialect: llm.Gemini}, false, "v1beta is Gemini's"},
 		{"POST", "/v1beta/models/x:deleteEverything", nil, operation{dialect: llm.Gemini}, false, "unknown verb"},
-		{"POST", "/v1/messages/batches", nil, operation{dialect: llm.AnthropicMessages}, false, "later issue, but already in Anthropic's shape"},
+		{"POST", "/v1/messages/nothing", nil, operation{dialect: llm.AnthropicMessages}, false, "no API there, but already in Anthropic's shape"},
 	} {
 		u, err := url.Parse(tc.path)
 		if err != nil {

@@ -83,6 +83,7 @@ type Server struct {
 
 	exchanges sync.Pool
 	hashers   atomic.Pointer[saltedHasher]
+	bindings  atomic.Pointer[tokens]
 	inflight  atomic.Int64
 	draining  atomic.Bool
 }

@@ -21,12 +21,12 @@ func (s *Server) peek(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if x.op.dialect == llm.Gemini {
+	if x.op.dialect == llm.Gemini && x.op.pass == nil {
 		h.Model, h.Stream = strings.TrimPrefix(x.op.model, "models/"), x.op.stream
 	}
 	x.head = h
 	x.outcome.Stream = h.Stream
-	if h.Model == "" {
+	if h.Model == "" && x.op.op != llm.OpStored {
 		f := fault.New(fault.Malformed, "model: missing; name one of the models that GET /v1/models lists")
 		f.Param = "model"
 		return f
@@ -36,6 +36,15 @@ func (s *Server) peek(x *exchange) error {
 
 // resolve finds the model and whether this key may use it.
 func (s *Server) resolve(x *exchange) error {
+	if err := s.narrow(x); err != nil {
+		return err
+	}
+	if x.op.op == llm.OpStored {
+		x.own = x.op.response == ""
+		if x.head.Model == "" {
+			return s.resolveStored(x)
+		}
+	}
 	m, ok := x.snapshot.Model(x.head.Model)
 	if !ok {
 		f := fault.New(fault.UnknownModel, "The model %q does not exist; GET /v1/models lists those that do", cut(x.head.Model, 100))
@@ -48,7 +57,7 @@ func (s *Server) resolve(x *exchange) error {
 		return f
 	}
 	x.model, x.outcome.Model = m, m.ID
-	return nil
+	return s.bind(x)
 }
 
 // decide asks what the law and the tenant's policy permit.
@@ -72,6 +81,10 @@ func (s *Server) decide(x *exchange) error {
 		f.UserCountry = c
 	}
 	x.facts = f
+	if x.touched != nil {
+		s.decideStored(x)
+		return nil
+	}
 	x.verdict = x.snapshot.Policy.Decide(f)
 	x.outcome.Rules = x.verdict.Rules
 	return nil

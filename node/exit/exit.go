@@ -135,6 +135,9 @@ func (e *Exit) CallIn(ctx context.Context, req *tunnel.Request, body lend.Body) 
 	if acct == nil || !acct.serves(req.Model) && (req.Model != "" || llm.Op(req.Op) != llm.OpStored) {
 		return nil, fault.New(fault.ExitUnreachable, "this exit may not call %s for %s", req.Provider, req.Model)
 	}
+	if of := acct.spec.Tenant; of != "" && of != req.Tenant {
+		return nil, fault.New(fault.ExitUnreachable, "%s is not for this tenant", req.Provider)
+	}
 	d, op := llm.Dialect(req.Dialect), llm.Op(req.Op)
 	back := registry.Backend(d)
 	if back == nil {
@@ -178,7 +181,7 @@ func (e *Exit) call(ctx context.Context, req *tunnel.Request, body lend.Body, ac
 			return nil, fault.New(why, "every credential of %s is resting", req.Provider).After(wait)
 		}
 		resp, err := acct.client.Do(ctx, upstream.Call{
-			Method: req.Method, Path: req.Path, RawQuery: req.RawQuery, Header: header, Body: body, Secret: secret.Value, Stream: req.Stream,
+			Method: req.Method, Path: req.Path, RawQuery: req.RawQuery, Header: header, Body: body, Secret: secret.Value, Stream: req.Stream || op == llm.OpSpeech || op == llm.OpStored, // files may be larger than answers
 		})
 		now := time.Now()
 		if err == nil && resp.Status < 400 {
@@ -192,6 +195,11 @@ func (e *Exit) call(ctx context.Context, req *tunnel.Request, body lend.Body, ac
 			raw := resp.ErrorBody()
 			f = back.DecodeFault(resp.Status, resp.Header, raw)
 			f.Raw = raw
+			if op == llm.OpStored && resp.Status == http.StatusForbidden {
+				// Google says so of what is not there. Nobody may make a credential rest by asking for it.
+				f = fault.New(fault.ResourceNotFound, "the provider says that this does not exist, or refuses access to it").At(fault.Sent)
+				f.Status = resp.Status
+			}
 		}
 		if f.Kind != fault.Canceled {
 			e.cfg.Observe(now, Sample{Provider: req.Provider, Fault: f})

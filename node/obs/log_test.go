@@ -137,7 +137,7 @@ func TestOnlyOwnWordsAreLogged(t *testing.T) {
 	quoting := []fault.Kind{
 		fault.Unknown, fault.Malformed, fault.UnknownModel, fault.NotFound, fault.MethodNotAllowed, fault.Lossy, fault.UpstreamRate,
 		fault.UpstreamOverload, fault.UpstreamError, fault.UpstreamAuth, fault.UpstreamRejected, fault.UpstreamProtocol, fault.UpstreamPartial,
-		fault.UpstreamQuota,
+		fault.UpstreamQuota, fault.PreviousNotFound, fault.ResourceNotFound,
 	}
 	record := func(f *fault.Error) string {
 		var b bytes.Buffer

@@ -56,6 +56,7 @@ func Compile(v *api.NodeView) (*Snapshot, error) {
 	if err := s.compileModels(v); err != nil {
 		return nil, err
 	}
+	s.compileKeepers(v)
 	if err := s.compileKeys(v); err != nil {
 		return nil, err
 	}
@@ -174,6 +175,23 @@ func (s *Snapshot) compileModels(v *api.NodeView) error {
 		}
 	}
 	return nil
+}
+
+func (s *Snapshot) compileKeepers(v *api.NodeView) {
+	used := make(map[*Provider]bool, len(s.Providers))
+	for _, m := range s.models {
+		for _, t := range m.Targets {
+			used[t.Provider] = true
+		}
+	}
+	for _, t := range s.tenants {
+		for _, spec := range v.Providers {
+			if p := s.Providers[spec.ID]; used[p] && p.Speaks(llm.OpenAIResponses) && p.Open(t) {
+				t.Keepers = append(t.Keepers, p)
+			}
+		}
+		t.Unmarked = len(t.Keepers) == 1 && s.Owns(t, t.Keepers[0])
+	}
 }
 
 func (s *Snapshot) compileKeys(v *api.NodeView) error {

@@ -70,6 +70,12 @@ type Tenant struct {
 	Class     compliance.Class
 	AuditMode compliance.AuditMode
 	CORS      []string
+
+	// Keepers are the accounts open to the tenant that keep Responses and serve some model.
+	Keepers []*Provider
+	// Unmarked: there is only one such account and it is the tenant's own, so that the id of a response
+	// can mean only one thing.
+	Unmarked bool
 }
 
 // Key is a virtual API key.
@@ -104,6 +110,9 @@ type Provider struct {
 
 // Speaks reports whether the provider takes requests of dialect d.
 func (p *Provider) Speaks(d llm.Dialect) bool { return slices.Contains(p.Dialects, d) }
+
+// Open reports whether requests of the tenant may go to the account at all.
+func (p *Provider) Open(t *Tenant) bool { return p.Spec.Tenant == "" || p.Spec.Tenant == t.ID }
 
 // CallableFrom reports whether exits of the region may call the provider.
 func (p *Provider) CallableFrom(r geo.RegionID) bool {
@@ -191,6 +200,14 @@ func (k *Key) MayUse(model string) bool {
 	return ok
 }
 
+// Unrestricted reports whether the key is for all models.
+func (k *Key) Unrestricted() bool { return k.models == nil }
+
+// LimitsTokens reports whether some limit on tokens holds for the key.
+func (k *Key) LimitsTokens() bool {
+	return slices.ContainsFunc(k.limits, func(l Limit) bool { return l.Limits.TPM > 0 })
+}
+
 // MayComeFrom reports whether the key may be used from this address.
 func (k *Key) MayComeFrom(a netip.Addr) bool {
 	return len(k.prefixes) == 0 || slices.ContainsFunc(k.prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
@@ -204,6 +221,12 @@ func (k *Key) Limits(dst []lease.Applied, model string) []lease.Applied {
 		}
 	}
 	return dst
+}
+
+// Owns reports whether nobody but the tenant uses the account: it names the tenant, or the mesh has
+// only this one.
+func (s *Snapshot) Owns(t *Tenant, p *Provider) bool {
+	return p.Spec.Tenant == t.ID || p.Spec.Tenant == "" && len(s.tenants) == 1
 }
 
 // Pepper is the key under which key secrets and audit salts are hashed. Read-only.

@@ -24,9 +24,18 @@ type Head struct {
 	Choices   int64  // n or candidateCount; 1 when not stated
 	Usage     IncludeUsage
 	BodyLen   int
+	Kept      Kept
 	Form      bool   // the body is multipart/form-data: ModelSpan is the bare value, without quotes
 	Units     int64  // what an operation is billed by that counts no tokens, as far as the request tells
 	Unit      string // "image" or "character"; "" = not known from the request
+}
+
+// Kept is what a Responses request says of state that a provider keeps.
+type Kept struct {
+	Previous     string      // previous_response_id; "" = none
+	PreviousSpan splice.Span // its JSON string
+	Conversation bool        // it belongs to one
+	NotStored    bool        // store: false, so that nothing can refer to the answer
 }
 
 // IncludeUsage is the state of stream_options.include_usage in a streamed openai-chat request:

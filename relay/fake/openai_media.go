@@ -427,6 +427,9 @@ func (x *exchange) compact() *problem {
 	if p := x.openAIModel(q.model, http.StatusBadRequest); p != nil {
 		return p
 	}
+	if p := x.recall(q); p != nil {
+		return p
+	}
 	if !x.begin(q.model) {
 		return nil
 	}

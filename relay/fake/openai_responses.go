@@ -11,6 +11,8 @@ import (
 type responsesRequest struct {
 	prompt
 	stream, plain, parallel      bool
+	background                   bool
+	conversation                 jsontext.Value
 	sealed                       bool // wants encrypted reasoning back
 	model_, input                bool
 	instructions, tools_, choice jsontext.Value
@@ -35,6 +37,9 @@ func (x *exchange) responses() *problem {
 	if p := x.openAIModel(q.model, http.StatusBadRequest); p != nil {
 		return p
 	}
+	if p := x.recall(q); p != nil {
+		return p
+	}
 	if q.tokens > openAIContext {
 		return badParam("input", "context_length_exceeded", "Your input exceeds the context window of this model. Please adjust your input and try again.")
 	}
@@ -43,6 +48,12 @@ func (x *exchange) responses() *problem {
 	}
 	w := &responsesWriter{x: x, q: q, s: q.perform(x.s.opt.Seed, 0)}
 	w.id = w.s.rng.hex("resp_", 50)
+	if q.background {
+		b := w.object(nil, "queued")
+		w.keep(b)
+		x.unary(&script{}, b)
+		return nil
+	}
 	if q.stream {
 		w.run()
 		return nil
@@ -52,7 +63,9 @@ func (x *exchange) responses() *problem {
 	if w.s.stop == stopLength {
 		status = "incomplete"
 	}
-	x.unary(w.s, w.object(nil, status))
+	b := w.object(nil, status)
+	w.keep(b)
+	x.unary(w.s, b)
 	return nil
 }
 
@@ -104,11 +117,12 @@ func (w *responsesWriter) run() {
 	w.state("response.created", "in_progress")
 	w.state("response.in_progress", "in_progress")
 	w.build(w.x.send)
+	status := "completed"
 	if w.s.stop == stopLength {
-		w.state("response.incomplete", "incomplete")
-	} else {
-		w.state("response.completed", "completed")
+		status = "incomplete"
 	}
+	w.keep(w.object(nil, status)) // before the client hears of the end: it may ask at once
+	w.state("response."+status, status)
 }
 
 func (w *responsesWriter) state(name, status string) {
@@ -288,10 +302,10 @@ func reasoningItem(id, sealed, summary string) []byte {
 
 // object writes the response object with its echo of the request.
 func (w *responsesWriter) object(b []byte, status string) []byte {
-	q, ended := w.q, status != "in_progress"
+	q, ended := w.q, status != "in_progress" && status != "queued"
 	b = appendString(append(b, `{"id":`...), w.id)
 	b = strconv.AppendInt(append(b, `,"object":"response","created_at":`...), fakeEpoch, 10)
-	b = append(append(append(b, `,"status":"`...), status...), `","background":false`...)
+	b = strconv.AppendBool(append(append(append(b, `,"status":"`...), status...), `","background":`...), q.background)
 	if ended && !q.stream {
 		b = append(b, `,"billing":{"payer":"developer"}`...)
 	}
@@ -326,7 +340,8 @@ func (w *responsesWriter) object(b []byte, status string) []byte {
 		b = append(b, item...)
 	}
 	b = strconv.AppendBool(append(b, `],"parallel_tool_calls":`...), q.parallel)
-	b = append(b, `,"presence_penalty":0.0,"previous_response_id":null,"prompt_cache_key":null,"prompt_cache_retention":"24h","reasoning":{"effort":`...)
+	b = append(b, `,"presence_penalty":0.0,"previous_response_id":`...)
+	b = append(appendRaw(b, q.previous, "null"), `,"prompt_cache_key":null,"prompt_cache_retention":"24h","reasoning":{"effort":`...)
 	b = appendOrNull(append(appendOrNull(b, q.effort), `,"summary":`...), q.summary)
 	tier := "auto"
 	if ended {

@@ -95,12 +95,14 @@ func (q *responsesRequest) member(r *reader, key []byte) {
 			q.store = "false"
 		}
 	case "previous_response_id":
-		if q.previous = r.raw(); q.previous.Kind() == jsontext.KindString {
-			q.fail(badParam("previous_response_id", "previous_response_not_found", "Previous response with id %s not found.", clip(string(q.previous), 100)))
-		}
+		q.previous = r.raw()
+	case "background":
+		q.background = r.bool()
 	case "include":
 		r.array(func(int) { q.sealed = r.str() == "reasoning.encrypted_content" || q.sealed })
-	case "background", "context_management", "conversation", "max_tool_calls", "moderation", "prompt", "prompt_cache_key",
+	case "conversation":
+		q.conversation = r.raw()
+	case "context_management", "max_tool_calls", "moderation", "prompt", "prompt_cache_key",
 		"prompt_cache_options", "prompt_cache_retention", "safety_identifier", "service_tier", "top_logprobs", "truncation":
 		r.skip()
 	default:

@@ -36,6 +36,7 @@ type Options struct {
 // Server is an http.Handler. It is safe for concurrent use and starts no goroutine of its own.
 type Server struct {
 	opt  Options
+	kept store
 	seq  atomic.Uint64
 	busy atomic.Int64
 }
@@ -74,7 +75,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.refuse(x.lost())
 		return
 	}
-	if r.Method == http.MethodPost {
+	if r.Method != http.MethodGet && r.Method != http.MethodDelete {
 		buf := bodies.Get()
 		defer bodies.Put(buf)
 		b, err := readBody(r, buf)
@@ -113,6 +114,8 @@ func (x *exchange) route() func() *problem {
 		return when(post, x.inputTokens)
 	case "/v1/embeddings":
 		return when(post, x.embeddings)
+	case "/v1/conversations", "/v1/files", "/v1/uploads", "/v1/batches", "/v1/messages/batches", "/v1beta/files", "/v1beta/cachedContents", "/upload/v1beta/files":
+		return x.storedRoute(path)
 	case "/v1/completions":
 		return when(post, x.completions)
 	case "/v1/moderations":
@@ -138,6 +141,9 @@ func (x *exchange) route() func() *problem {
 	}
 	version, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	name, ok := strings.CutPrefix(rest, "models")
+	if f := x.storedRoute(path); f != nil {
+		return f
+	}
 	if !ok || (name != "" && name[0] != '/') || (version != "v1" && version != "v1beta") {
 		if version == "v1beta" {
 			x.v = vendorGoogle
@@ -176,8 +182,8 @@ func (x *exchange) lost() *problem {
 	return &problem{status: http.StatusNotFound, message: "Not found"}
 }
 
-// authorise checks the credential where the vendor looks for it.
-func (x *exchange) authorise() *problem {
+// credential is what the caller sent where the vendor looks for it.
+func (x *exchange) credential() string {
 	bearer, _ := strings.CutPrefix(x.r.Header.Get("Authorization"), "Bearer ")
 	key := bearer
 	switch x.v {
@@ -192,6 +198,12 @@ func (x *exchange) authorise() *problem {
 			key = k
 		}
 	}
+	return key
+}
+
+// authorise checks the credential.
+func (x *exchange) authorise() *problem {
+	key := x.credential()
 	switch {
 	case key == "":
 		return x.v.noKey()

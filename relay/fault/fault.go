@@ -51,6 +51,8 @@ const (
 	Draining          Kind = 34 // this node is shutting down
 	UpstreamQuota     Kind = 35 // provider account is out of money (insufficient_quota, billing_error)
 	HeaderTooLarge    Kind = 36 // 431
+	PreviousNotFound  Kind = 37 // no such response for this tenant: previous_response_id
+	ResourceNotFound  Kind = 38 // no such stored thing for this tenant
 )
 
 // Phase says how far a request had come when the fault happened. Its numbers cross the wire.

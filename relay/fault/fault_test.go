@@ -20,8 +20,8 @@ func TestEveryKindHasARow(t *testing.T) {
 	t.Parallel()
 	snake := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 	names := make(map[string]fault.Kind)
-	if got := len(fault.Kinds()); got != int(fault.HeaderTooLarge)+1 {
-		t.Fatalf("%d kinds listed, the last is number %d: a new kind needs its row and the end of the table moved", got, fault.HeaderTooLarge)
+	if got := len(fault.Kinds()); got != int(fault.ResourceNotFound)+1 {
+		t.Fatalf("%d kinds listed, the last is number %d: a new kind needs its row and the end of the table moved", got, fault.ResourceNotFound)
 	}
 	for _, k := range fault.Kinds() {
 		i := k.Info()
@@ -87,6 +87,7 @@ func TestRefusalContract(t *testing.T) {
 		{fault.TooLarge, 413, "request_too_large", false},
 		{fault.Malformed, 400, "malformed_request", false},
 		{fault.UnknownModel, 404, "model_not_found", false},
+		{fault.PreviousNotFound, 400, "previous_response_not_found", false},
 	}
 	for _, tt := range tests {
 		i := tt.kind.Info()

@@ -34,7 +34,7 @@ type Info struct {
 	Text        string // public message when the fault brings none
 }
 
-const last = HeaderTooLarge
+const last = ResourceNotFound
 
 // table has one row a kind; TestEveryKindHasARow holds it to that.
 var table = [last + 1]Info{
@@ -75,6 +75,8 @@ var table = [last + 1]Info{
 	Draining:          {"draining", "draining", 503, Safe, true, false, true, "this node is shutting down"},
 	UpstreamQuota:     {"upstream_quota", "upstream_quota", 503, Safe, false, false, true, "the provider account has no credit left"},
 	HeaderTooLarge:    {"header_too_large", "header_too_large", 431, Never, false, false, true, "the request headers are too large"},
+	PreviousNotFound:  {"previous_not_found", "previous_response_not_found", 400, Never, false, false, true, "no such response"},
+	ResourceNotFound:  {"resource_not_found", "not_found", 404, Never, false, false, true, "no such object"},
 }
 
 // Kinds lists every kind, in order.

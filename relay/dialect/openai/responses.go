@@ -23,7 +23,7 @@ func (Responses) Dialect() llm.Dialect { return llm.OpenAIResponses }
 // Dialect names the dialect.
 func (ResponsesBackend) Dialect() llm.Dialect { return llm.OpenAIResponses }
 
-var responsesNames = []string{"model", "stream", "max_output_tokens", "safety_identifier", "user"}
+var responsesNames = []string{"model", "stream", "max_output_tokens", "safety_identifier", "user", "previous_response_id", "conversation", "store"}
 
 // Peek implements dialect.Frontend.
 func (Responses) Peek(op llm.Op, body []byte) (dialect.Head, error) {
@@ -31,7 +31,7 @@ func (Responses) Peek(op llm.Op, body []byte) (dialect.Head, error) {
 		return peekEmbed(body)
 	}
 	h := dialect.Head{Choices: 1, BodyLen: len(body)}
-	var at [5]splice.Span
+	var at [8]splice.Span
 	if err := dialect.Pick(body, responsesNames, at[:]); err != nil {
 		return h, err
 	}
@@ -51,9 +51,22 @@ func (Responses) Peek(op llm.Op, body []byte) (dialect.Head, error) {
 		return h, err
 	}
 	if h.User == "" {
-		h.User, err = dialect.Text(at[4].Of(body), "user")
+		if h.User, err = dialect.Text(at[4].Of(body), "user"); err != nil {
+			return h, err
+		}
 	}
-	return h, err
+	if h.Kept.Previous, err = dialect.Text(at[5].Of(body), "previous_response_id"); err != nil {
+		return h, err
+	}
+	h.Kept.PreviousSpan, h.Kept.Conversation = at[5], !at[6].Empty() && body[at[6].Start] != 'n'
+	if !at[7].Empty() && body[at[7].Start] != 'n' {
+		store, err := dialect.Bool(at[7].Of(body), "store")
+		if err != nil {
+			return h, err
+		}
+		h.Kept.NotStored = !store
+	}
+	return h, nil
 }
 
 // FaultEvent implements dialect.Frontend with the flat shape of OpenAI's specification; readers must
