@@ -189,6 +189,28 @@ func TestEmbeddingsThatCannotBeConverted(t *testing.T) {
 	}
 }
 
+// What is lost is refused under x-causeway-strict, and a target that cannot carry the inputs is passed over
+// for one that can.
+func TestEmbeddingsFollowTheirRoutes(t *testing.T) {
+	r := newRig(t, func(v *api.NodeView) {
+		v.Models = []state.Model{{ID: "m", Targets: []state.Target{{Provider: "gemini", Model: "fake-embed"}, {Provider: "openai", Model: "fake-embed", Tier: 1}}}}
+	})
+	lossy := `{"model":"m","input":"x","dimensions":2,"user":"u"}`
+	if a := r.post("/v1/embeddings", lossy); a.status != 200 || r.last().Served.Provider != "gemini" {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if a := r.post("/v1/embeddings", lossy, "X-Causeway-Strict", "1"); a.status != 200 || r.last().Served.Provider != "openai" || len(r.last().Attempts) != 1 {
+		t.Errorf("strict: %d %s", a.status, a.body)
+	}
+	if a := r.post("/v1/embeddings", `{"model":"m","input":[[1,2]],"dimensions":2}`); a.status != 200 || r.last().Served.Provider != "openai" {
+		t.Errorf("token ids: %d %s", a.status, a.body)
+	}
+	r = newRig(t, embedding(llm.Gemini, "fake-embed"))
+	if a := r.post("/v1/embeddings", lossy, "X-Causeway-Strict", "1"); a.status != 400 || !strings.Contains(a.body, "lossy_conversion") || len(r.last().Attempts) != 0 {
+		t.Errorf("strict without another route: %d %s", a.status, a.body)
+	}
+}
+
 // countRequests are the clients that count, asking for the same conversation.
 var countRequests = []struct {
 	client     llm.Dialect

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
+	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
 )
 
@@ -54,6 +55,35 @@ func TestWhatPassesThroughIsNotConverted(t *testing.T) {
 				if refused := registry.Unsupported(op, client, provider) != ""; refused != (client != provider) {
 					t.Errorf("%s of %s to %s: refused %v", op, client, provider, refused)
 				}
+			}
+		}
+	}
+}
+
+// TestPeekIsStrictForEveryOperation: what two parsers could read differently is refused for counts and
+// embeddings as it is for generation, and neither is ever a stream.
+func TestPeekIsStrictForEveryOperation(t *testing.T) {
+	t.Parallel()
+	for client, ops := range asks {
+		for _, op := range ops {
+			front := registry.Frontend(client)
+			for why, body := range map[string]string{
+				"two models":          `{"model":"a","model":"b"}`,
+				"two models, escaped": `{"model":"a","mod\u0065l":"b"}`,
+				"two inputs":          `{"model":"a","input":"x","input":"y"}`,
+				"invalid UTF-8":       "{\"model\":\"a\",\"input\":\"\xff\"}",
+				"a lone surrogate":    `{"model":"a","input":"\ud800"}`,
+				"data after it":       `{"model":"a"}{}`,
+				"no object":           `["a"]`,
+				"a number for a name": `{"model":1}`,
+			} {
+				if _, err := front.Peek(op, []byte(body)); err == nil || fault.As(err).Kind != fault.Malformed {
+					t.Errorf("%s of %s: %s is let through: %v", op, client, why, err)
+				}
+			}
+			h, err := front.Peek(op, []byte(`{"model":"a","stream":true}`))
+			if err != nil || h.Stream != (op == llm.OpGenerate && client != llm.Gemini) || h.Model != "a" && client != llm.Gemini {
+				t.Errorf("%s of %s: %+v, %v", op, client, h, err)
 			}
 		}
 	}
