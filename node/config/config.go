@@ -96,8 +96,8 @@ func Default() Node {
 	}
 }
 
-// Load reads path (none when empty) over the defaults, then the environment over that. lookup is
-// os.LookupEnv. Unknown fields and a second document are errors that name their line.
+// Load reads path (none when empty) over the defaults, then the environment over that; an empty variable
+// counts as unset. lookup is os.LookupEnv. Unknown fields and a second document are errors that name their line.
 func Load(path string, lookup func(string) (string, bool)) (Node, error) {
 	n := Default()
 	if path != "" {
@@ -129,11 +129,11 @@ func Load(path string, lookup func(string) (string, bool)) (Node, error) {
 		{"CAUSEWAY_TLS_KEY", &n.TLS.Key},
 		{"CAUSEWAY_LOG", &n.Log},
 	} {
-		if v, ok := lookup(e.name); ok {
+		if v, _ := lookup(e.name); v != "" {
 			*e.to = v
 		}
 	}
-	if v, ok := lookup("CAUSEWAY_ROLES"); ok {
+	if v, _ := lookup("CAUSEWAY_ROLES"); v != "" {
 		n.Roles = strings.Split(v, ",")
 	}
 	return n, nil

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,23 @@ func TestLoadPrecedence(t *testing.T) {
 	}
 	if n.Listen != "127.0.0.1:9001" || n.Limits.Body != 1<<20 || n.Limits.Header != 64<<10 || n.KeepaliveAfter != 3*time.Second || n.Ops != "127.0.0.1:7703" {
 		t.Errorf("got %+v", n)
+	}
+}
+
+// A unit file or a compose file that passes variables through sets them empty where they are not given.
+func TestEmptyVariablesAreUnset(t *testing.T) {
+	p := write(t, "listen: 127.0.0.1:9000\nroles: [exit]\nregion: us-west\n")
+	want, err := Load(p, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	got, err := Load(p, func(k string) (string, bool) { asked = append(asked, k); return "", true })
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v: got %+v, want %+v", err, got, want)
+	}
+	if len(asked) < 11 {
+		t.Errorf("only %v were looked up", asked)
 	}
 }
 
