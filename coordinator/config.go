@@ -4,10 +4,12 @@ package coordinator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -43,8 +45,10 @@ type Config struct {
 	// nodes of the process too.
 	Override func(path string) http.Handler
 	Extra    http.Handler // what is served outside /v1, /livez and /readyz; may be nil
-	Build    string
-	Log      zerolog.Logger
+	// Explain answers GET /v1/routes:explain, see api.ServerConfig; nil = not in this version.
+	Explain func(v *api.NodeView, q url.Values) (json.RawMessage, *api.Problem)
+	Build   string
+	Log     zerolog.Logger
 
 	// Seams for whole-mesh simulations; the zero values are the real things.
 	Store  consensus.Store

@@ -97,7 +97,7 @@ func (s *Server) start(ctx context.Context) error {
 		grants = append(grants, api.NewGrant(t.Name, t.Role, t.Tenant, t.Secret))
 	}
 	s.api, err = api.NewServer(api.ServerConfig{
-		Consensus: s.raft, Vault: s.m.vault, Self: s.m.Node, API: s.NodesURL(), Build: cfg.Build, Peers: s.peers, Dev: cfg.Dev,
+		Consensus: s.raft, Vault: s.m.vault, Self: s.m.Node, API: s.NodesURL(), Build: cfg.Build, Peers: s.peers, Dev: cfg.Dev, Explain: cfg.Explain,
 		Grants: grants, Log: s.cfg.Log,
 	})
 	if err != nil {

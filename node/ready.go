@@ -11,10 +11,7 @@ import (
 
 	"github.com/causeway-mesh/causeway/geo"
 	"github.com/causeway-mesh/causeway/mesh/identity"
-	"github.com/causeway-mesh/causeway/node/edge"
 	"github.com/causeway-mesh/causeway/node/view"
-	"github.com/causeway-mesh/causeway/relay/fault"
-	"github.com/causeway-mesh/causeway/relay/llm"
 )
 
 // readiness is whether this node should be sent work.
@@ -169,25 +166,6 @@ func (n *Node) Settled() bool {
 
 // ServeMap answers GET /v1/mesh.
 func (n *Node) ServeMap(w http.ResponseWriter, _ *http.Request) { sendJSON(w, http.StatusOK, n.Map()) }
-
-// ServeExplain answers GET /v1/routes:explain from this node's edge.
-func (n *Node) ServeExplain(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if n.edge == nil {
-		Problem(w, http.StatusNotFound, "no_edge", "this node is not an edge; ask one that is")
-		return
-	}
-	e, err := n.edge.Explain(edge.Question{
-		Model: q.Get("model"), Tenant: q.Get("tenant"), Class: q.Get("class"), Purpose: q.Get("purpose"), From: q.Get("from"),
-		Dialect: llm.Dialect(q.Get("dialect")),
-	})
-	if err != nil {
-		f := fault.As(err)
-		Problem(w, f.Kind.Info().Status, f.Kind.Info().Code, f.Message)
-		return
-	}
-	sendJSON(w, http.StatusOK, e)
-}
 
 func text(w http.ResponseWriter, status int, s string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -296,6 +296,34 @@ func (s *Server) view(c *call) *Problem {
 	return s.reply(c, http.StatusOK, v)
 }
 
+// explainRoute answers for the edge of ?edge=REGION or NODE, or the first one.
+func (s *Server) explainRoute(c *call) *Problem {
+	if s.cfg.Explain == nil {
+		return problem("not_in_this_version", "this coordinator explains no routes; ask an edge")
+	}
+	q := c.r.URL.Query()
+	where := q.Get("edge")
+	for n := range c.snap.Nodes.All() {
+		if n.State == state.NodeRevoked || !slices.Contains(n.Roles, "edge") || where != "" && where != n.Region && where != n.ID {
+			continue
+		}
+		v, err := s.buildView(c.snap, n.ID)
+		if err != nil {
+			s.cfg.Log.Error().Err(err).Str("node", n.ID).Msg("build view")
+			return problem("internal", "the view cannot be built")
+		}
+		b, p := s.cfg.Explain(v, q)
+		if p != nil {
+			return p
+		}
+		return s.reply(c, http.StatusOK, b)
+	}
+	if where == "" {
+		return problem("not_found", "the mesh has no edge; join one: causeway node token --role edge --region REGION")
+	}
+	return problem("not_found", "no edge of region or id %q; list them: causeway node list", where).at("edge")
+}
+
 // buildView cuts the state down to what one node may know. nil when the node is not known.
 func (s *Server) buildView(snap *state.Snapshot, id string) (*NodeView, error) {
 	self, ok := snap.Nodes.Get(id)

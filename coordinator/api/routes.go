@@ -100,6 +100,7 @@ func routes() []route {
 		{"POST", "/v1/nodes/{id}:resume", admins | operators, leader, (*Server).resumeNode},
 		{"POST", "/v1/nodes/{id}:revoke", admins | operators, leader, (*Server).revokeNode},
 		{"POST", "/v1/nodes/{id}:renew", nodes, leader, (*Server).renewNode},
+		{"GET", "/v1/routes:explain", staff, reads, (*Server).explainRoute},
 		{"GET", "/v1/view", nodes, local, (*Server).view},
 
 		{"POST", "/v1/apply", admins | operators, leader, (*Server).apply},
@@ -109,7 +110,7 @@ func routes() []route {
 // later are the first segments of endpoints that DESIGN.md 4.4 names and this version does not have.
 func later() []string {
 	return []string{
-		"users", "plans", "budgets", "leases", "lease-rpc", "ledger", "approvals", "audit", "requests", "routes", "usage",
+		"users", "plans", "budgets", "leases", "lease-rpc", "ledger", "approvals", "audit", "requests", "usage",
 		"backup", "restore",
 	}
 }
@@ -130,8 +131,8 @@ func newTable() table {
 		segs := strings.Split(strings.Trim(r.path, "/"), "/")
 		last := &segs[len(segs)-1]
 		e := entry{route: r, segments: segs}
-		if name, verb, ok := strings.Cut(*last, ":"); ok {
-			*last, e.verb = name, verb
+		if verb, ok := strings.CutPrefix(*last, "{id}:"); ok {
+			*last, e.verb = "{id}", verb
 		}
 		t = append(t, e)
 	}

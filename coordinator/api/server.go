@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -60,7 +61,10 @@ type ServerConfig struct {
 	// Dev accepts short literal key secrets.
 	Dev    bool
 	Grants []Grant
-	Log    zerolog.Logger
+	// Explain says what the edge with this view would do with the request that q describes. It is a part of
+	// the node, which lies above this package; nil = not in this version.
+	Explain func(v *NodeView, q url.Values) (json.RawMessage, *Problem)
+	Log     zerolog.Logger
 }
 
 // Server answers the admin API. ServeHTTP is for everybody; Forwarded is for other coordinators.

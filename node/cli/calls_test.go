@@ -306,6 +306,28 @@ no  exit-2  us-west  q         x      0     -        -       US is outside CN
 	}
 }
 
+// A coordinator is asked when one is named, and says what it cannot know; --ops asks an edge nevertheless.
+func TestRouteExplainByACoordinator(t *testing.T) {
+	const answer = `200 {"edge":"eu-central","model":"auto","tenant":"acme","class":"internal","home":"EU","client_at_home":true,"allowed":"*","audit":"buffer","why":"",
+ "note":"answered by a coordinator","routes":[{"exit":"exit-1","region":"eu-central","provider":"p","model":"x","tier":0,"cost_ms":3,"rtt_ms":1,"why":"lowest cost"}]}`
+	coordinator := newScripted(t, map[string]string{"GET /v1/routes:explain?edge=eu-central&model=auto": answer})
+	edge := newScripted(t, map[string]string{"GET /v1/routes:explain?edge=eu-central&model=auto": strings.Replace(answer, `"answered by a coordinator"`, `""`, 1)})
+	want := `edge eu-central, tenant acme, class internal, client at home (EU)
+allowed: *   (by no rule)
+#  EXIT    REGION      PROVIDER  MODEL  TIER  COST    RTT                   WHY
+1  exit-1  eu-central  p         x      0     3.0 ms  1.0 ms (by distance)  lowest cost
+`
+	for _, args := range [][]string{{"--server", coordinator.url, "--token", "t"}, {"--server", coordinator.url, "--token", "t", "--ops", edge.url}} {
+		code, out, errs := coordinator.run(append([]string{"route", "explain", "auto", "--edge", "eu-central"}, args...)...)
+		if diff := cmp.Diff(want, out); diff != "" || code != 0 {
+			t.Errorf("%v: exit %d %s -want +got:\n%s", args, code, errs, diff)
+		}
+		if noted := strings.Contains(errs, "answered by a coordinator"); noted == slices.Contains(args, "--ops") {
+			t.Errorf("%v: %s", args, errs)
+		}
+	}
+}
+
 const meshMap = `200 {"self":"e1","region":"cn-east","members":[
  {"id":"e1","region":"cn-east","roles":["edge"],"addr":"a:1","alive":true,"load":0.5},
  {"id":"x1","region":"cn-east","roles":["exit"],"addr":"a:2","alive":true,"draining":true,"rtt_ms":3.25},

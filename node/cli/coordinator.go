@@ -14,6 +14,7 @@ import (
 	"github.com/causeway-mesh/causeway/coordinator"
 	"github.com/causeway-mesh/causeway/coordinator/api"
 	"github.com/causeway-mesh/causeway/coordinator/consensus"
+	"github.com/causeway-mesh/causeway/node"
 	"github.com/causeway-mesh/causeway/node/obs"
 )
 
@@ -123,6 +124,7 @@ func (a *app) coordinate(ctx context.Context, cfg coordinator.Config) error {
 		}
 		return nil
 	}
+	cfg.Explain = node.Explainer()
 	s, err := coordinator.New(ctx, cfg)
 	if err != nil {
 		return fail("start the coordinator", err, "")

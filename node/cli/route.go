@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -65,7 +67,7 @@ func (a *app) routeExplain() *cobra.Command {
 			if model == "" {
 				return misuse(c, "name a model: causeway route explain auto")
 			}
-			raw, err := a.opsGet(c.Context(), "/v1/routes:explain", q.query(model))
+			raw, err := a.explained(c.Context(), q.query(model))
 			if err != nil {
 				return fail("explain the route of "+model, err, "")
 			}
@@ -75,6 +77,16 @@ func (a *app) routeExplain() *cobra.Command {
 	q.flags(c)
 	c.Flags().StringVar(&model, "model", "", "the model that a client asks for")
 	return c
+}
+
+// explained asks a coordinator when one is named, and otherwise an edge, which knows more.
+func (a *app) explained(ctx context.Context, q url.Values) ([]byte, error) {
+	const path = "/v1/routes:explain"
+	if t, err := a.target(); err == nil && !t.local && or(a.global.ops, os.Getenv("CAUSEWAY_OPS")) == "" {
+		got, err := a.call(ctx, api.Call{Method: http.MethodGet, Path: path, Query: q})
+		return got.Body, err
+	}
+	return a.opsGet(ctx, path, q)
 }
 
 func (a *app) showExplanation(c *cobra.Command, raw []byte) error {
@@ -96,9 +108,15 @@ func (a *app) showExplanation(c *cobra.Command, raw []byte) error {
 		out.names = append(out.names, r.Exit+"/"+r.Provider+"/"+r.Model)
 	}
 	if a.global.output == "table" {
-		client := or(e.Client, "an unknown place")
-		if err := put(a.Out, fmt.Sprintf("edge %s, tenant %s, class %s, client in %s\nallowed: %s   (%s)\n", e.Edge, e.Tenant, e.Class, client, or(e.Allowed, "nowhere"), or(e.Why, "by no rule"))); err != nil {
+		client := "in " + or(e.Client, "an unknown place")
+		if e.AtHome {
+			client = "at home (" + e.Home + ")"
+		}
+		if err := put(a.Out, fmt.Sprintf("edge %s, tenant %s, class %s, client %s\nallowed: %s   (%s)\n", e.Edge, e.Tenant, e.Class, client, or(e.Allowed, "nowhere"), or(e.Why, "by no rule"))); err != nil {
 			return err
+		}
+		if e.Note != "" {
+			a.note("%s", e.Note)
 		}
 		if e.Answer != "" {
 			p := paint(a.Out)
@@ -151,7 +169,7 @@ func (a *app) routeTable() *cobra.Command {
 			}
 			var rows []routeRow
 			for _, m := range models {
-				raw, err := a.opsGet(c.Context(), "/v1/routes:explain", q.query(m))
+				raw, err := a.explained(c.Context(), q.query(m))
 				if err != nil {
 					return fail("explain the routes of "+m, err, "")
 				}

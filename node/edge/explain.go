@@ -30,6 +30,8 @@ type Explanation struct {
 	Tenant   string        `json:"tenant"`
 	Class    string        `json:"class"`
 	Client   string        `json:"client_country,omitempty"`
+	Home     string        `json:"home,omitempty"`           // of the tenant
+	AtHome   bool          `json:"client_at_home,omitempty"` // the client counts as being there, wherever its address is
 	Allowed  string        `json:"allowed"`
 	Rules    []string      `json:"rules,omitempty"`
 	Revision uint64        `json:"policy_revision,omitempty"`
@@ -38,6 +40,7 @@ type Explanation struct {
 	Routes   []RouteAnswer `json:"routes"`
 	Refused  []RouteAnswer `json:"refused,omitempty"`
 	Answer   string        `json:"answer,omitempty"` // the refusal a client would get; "" = it would be sent
+	Note     string        `json:"note,omitempty"`   // what this answer cannot know
 }
 
 // RouteAnswer is one way and what speaks for or against it.
@@ -103,6 +106,7 @@ func (s *Server) Explain(q Question) (Explanation, error) {
 	}
 	out := Explanation{
 		Edge: string(s.cfg.Region), Model: x.model.ID, Tenant: t.ID, Class: x.class.String(), Client: string(x.facts.Client),
+		Home: t.HomeName, AtHome: x.facts.ClientKnown && x.facts.Client == "",
 		Allowed: x.verdict.Allowed.String(), Rules: x.verdict.Rules, Revision: x.verdict.Revision, Audit: x.verdict.Audit.String(), Why: x.verdict.Why,
 		Routes: []RouteAnswer{},
 	}

@@ -162,7 +162,7 @@ func (m *Mesh) addCoordinator(region string) *coord {
 	c := &coord{m: m, ip: ip}
 	c.cfg = coordinator.Config{
 		Dir: m.t.TempDir(), Mesh: "sim", ListenAPI: ip + ":7700", ListenRaft: ip + ":7702", Profile: consensus.Local(), Log: m.logger("coordinator " + ip),
-		Store: consensus.NewMemStore(), Dial: m.net.dialer(ip),
+		Store: consensus.NewMemStore(), Dial: m.net.dialer(ip), Explain: node.Explainer(),
 		Listen: func(_, addr string) (net.Listener, error) { return m.net.listenStream(addr) },
 	}
 	if len(m.coords) == 0 {
