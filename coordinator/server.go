@@ -328,8 +328,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer done()
 	if s.raft.IsLeader() && s.mux != nil {
 		if ms, err := s.raft.Members(stop); err == nil && slices.ContainsFunc(ms, func(m consensus.Member) bool { return m.Voter && m.ID != s.m.Node }) {
-			if err := s.raft.Transfer(stop, ""); err != nil {
-				s.cfg.Log.Warn().Err(err).Msg("transfer leadership")
+			if err := handOver(stop, s.raft); err != nil {
+				s.cfg.Log.Info().Err(err).Msg("leadership was not handed over; the other members elect a leader")
 			}
 		}
 	}
@@ -447,6 +447,26 @@ func (s *Server) renew(ctx context.Context) {
 			case done:
 				s.cfg.Log.Info().Time("until", s.m.identity.Self().NotAfter).Msg("coordinator certificate renewed")
 			}
+		}
+	}
+}
+
+// leadership is what handOver needs of *consensus.Node.
+type leadership interface {
+	IsLeader() bool
+	Transfer(ctx context.Context, id string) error
+}
+
+// handOver makes another member the leader. The first try often meets a connection that the other side
+// has closed while nothing used it; and where only the answer was lost, leadership is gone all the same.
+func handOver(ctx context.Context, n leadership) error {
+	for try := 1; ; try++ {
+		err := n.Transfer(ctx, "")
+		switch {
+		case err == nil, !n.IsLeader():
+			return nil
+		case try == 3, ctx.Err() != nil:
+			return err
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -523,6 +524,38 @@ func TestHealthEndpoints(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != want {
 			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
+		}
+	}
+}
+
+// fakeLeader leads until a transfer took effect, whatever the transfer's answer was.
+type fakeLeader struct {
+	answers []error
+	effect  int // transfers after which it leads no more
+	calls   int
+}
+
+func (f *fakeLeader) IsLeader() bool { return f.calls < f.effect }
+
+func (f *fakeLeader) Transfer(context.Context, string) error {
+	f.calls++
+	return f.answers[f.calls-1]
+}
+
+func TestLeadershipIsHandedOver(t *testing.T) {
+	for _, c := range []struct {
+		why   string
+		f     fakeLeader
+		calls int
+		err   error
+	}{
+		{"at once", fakeLeader{answers: []error{nil}, effect: 1}, 1, nil},
+		{"the first connection was stale", fakeLeader{answers: []error{io.EOF, nil}, effect: 2}, 2, nil},
+		{"only the answer was lost", fakeLeader{answers: []error{io.EOF}, effect: 1}, 1, nil},
+		{"nobody takes it", fakeLeader{answers: []error{io.EOF, io.EOF, io.EOF}, effect: 9}, 3, io.EOF},
+	} {
+		if err := handOver(t.Context(), &c.f); !errors.Is(err, c.err) || c.f.calls != c.calls {
+			t.Errorf("%s: %v after %d tries, want %v after %d", c.why, err, c.f.calls, c.err, c.calls)
 		}
 	}
 }

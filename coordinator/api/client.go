@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -270,12 +271,19 @@ func (c *Client) View(ctx context.Context, since uint64, wait time.Duration) (v 
 	return v, confirmed, nil
 }
 
+// Pauses between tries of Watch while no coordinator answers, half of each at random: nodes that lost the same
+// coordinator do not come back at the same moment.
+const (
+	watchMin = 100 * time.Millisecond
+	watchMax = 20 * time.Second
+)
+
 // Watch calls on with every new view, newest only, and with nil when a poll confirmed that the last
 // one still holds (so that its age can be counted from confirmed). It goes from server to server
 // until ctx ends; it returns early only when this node is refused (a *Problem: revoked, removed).
 // on is never called concurrently.
 func (c *Client) Watch(ctx context.Context, since uint64, on func(v *NodeView, confirmed time.Time)) error {
-	backoff := 100 * time.Millisecond
+	backoff := watchMin
 	wait := time.Duration(0)
 	for {
 		v, confirmed, err := c.View(ctx, since, wait)
@@ -286,14 +294,14 @@ func (c *Client) Watch(ctx context.Context, since uint64, on func(v *NodeView, c
 		case errors.As(err, &p) && !p.Retryable:
 			return fmt.Errorf("watch coordinators: %w", err)
 		case err != nil:
-			if !pause(ctx, backoff) {
+			if !pause(ctx, backoff/2+mathrand.N(backoff/2)) {
 				return ctx.Err()
 			}
-			backoff = min(backoff*2, 3*time.Second)
+			backoff = min(backoff*2, watchMax)
 			wait = 0
 			continue
 		}
-		backoff = 100 * time.Millisecond
+		backoff = watchMin
 		wait = 20 * time.Second
 		if v != nil && v.Index <= since {
 			v = nil
