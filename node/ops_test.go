@@ -313,3 +313,28 @@ func TestEmbeddingsReserveTheirInputOnly(t *testing.T) {
 		}
 	}
 }
+
+// A count over a stored response is held to what generation is: another's is not found, and where nobody
+// keeps it there is no estimate of it.
+func TestCountsOfStoredResponses(t *testing.T) {
+	count := func(r *rig, id string, header ...string) answer {
+		return r.post("/v1/responses/input_tokens", `{"model":"m","input":"go on","previous_response_id":"`+id+`"}`, header...)
+	}
+	r := newRig(t, func(v *api.NodeView) {
+		shared(v)
+		only(llm.OpenAIResponses)(v)
+	})
+	var first struct{ ID string }
+	a := r.post("/v1/responses", `{"model":"m","input":"hello"}`)
+	decodeJSON(t, a.body, &first)
+	if a := count(r, first.ID); a.status != 200 || strings.Contains(r.sent.Load().(string), first.ID) {
+		t.Errorf("its own: %d %s, sent %s", a.status, a.body, r.sent.Load())
+	}
+	if a := count(r, first.ID, "Authorization", "Bearer "+otherKey); a.status != 400 || !strings.Contains(a.body, "previous_response_not_found") || len(r.last().Attempts) != 0 {
+		t.Errorf("another tenant's: %d %s", a.status, a.body)
+	}
+	r = newRig(t, only(llm.OpenAIChat))
+	if a := count(r, first.ID); a.status != 400 || !strings.Contains(a.body, "previous_response_id") {
+		t.Errorf("where nobody keeps it: %d %s", a.status, a.body)
+	}
+}

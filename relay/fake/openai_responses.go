@@ -92,6 +92,9 @@ func (x *exchange) inputTokens() *problem {
 	if p := x.openAIModel(q.model, http.StatusBadRequest); p != nil {
 		return p
 	}
+	if p := x.recall(q); p != nil {
+		return p
+	}
 	if x.begin(q.model) {
 		x.json(http.StatusOK, append(strconv.AppendInt([]byte(`{"object":"response.input_tokens","input_tokens":`), q.tokens, 10), '}'))
 	}
