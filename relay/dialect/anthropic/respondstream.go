@@ -124,7 +124,13 @@ func (e *eventEncoder) start(dst []byte, ev *llm.Event) []byte {
 		w.Extra(s.Extra)
 	}
 	w.Name("usage")
-	writeUsage(&w, ev.Usage, e.tier, e.a.own)
+	usage := ev.Usage
+	if !e.a.own {
+		// No more than the vendor has there, the count of a begun answer: another provider's comes again
+		// in message_delta, and some clients add the two (LangChain).
+		usage.Output, usage.Reasoning = min(usage.Output, 1), 0
+	}
+	writeUsage(&w, usage, e.tier, e.a.own)
 	w.Close('}')
 	return done(&w)
 }
