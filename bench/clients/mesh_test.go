@@ -1,38 +1,23 @@
 package clients
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/causeway-mesh/causeway/bench/clients/internal/dev"
 )
 
-// ready is what the tests need of DATA/ready.json.
-type ready struct {
-	Admin      string   `json:"admin"`
-	AdminToken string   `json:"admin_token"`
-	APIKey     string   `json:"api_key"`
-	Models     []string `json:"models"`
-	Edges      []struct {
-		Region string `json:"region"`
-		URL    string `json:"url"`
-	} `json:"edges"`
-}
-
-var mesh ready // written once, before any test runs
+var mesh *dev.Mesh // written once, before any test runs
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -48,94 +33,29 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// withMesh builds the binary, starts `causeway dev`, runs the tests and stops it with SIGTERM. A mesh
-// that does not end well fails the run.
+// withMesh runs the tests against a mesh of their own. One that does not end well fails the run.
 func withMesh(run func() int) (code int, err error) {
-	dir, err := os.MkdirTemp("", "causeway-clients-")
-	if err != nil {
+	if mesh, err = dev.Start("../.."); err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(dir)
-	bin := os.Getenv("CAUSEWAY_BIN")
-	if bin == "" {
-		bin = filepath.Join(dir, "causeway")
-		build := exec.Command("go", "build", "-o", bin, ".")
-		build.Dir = filepath.Join("..", "..")
-		if out, err := build.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("build the binary: %w\n%s", err, out)
-		}
-	}
-	data, log := filepath.Join(dir, "data"), &bytes.Buffer{}
-	cmd := exec.Command(bin, "dev", "--data", data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-	cmd.Env = slices.DeleteFunc(os.Environ(), vendorVariable)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		return 1, fmt.Errorf("start causeway dev: %w", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	if err := waitReady(filepath.Join(data, "ready.json"), ended); err != nil {
-		_ = cmd.Process.Kill()
-		<-ended
-		return 1, fmt.Errorf("%w\n%s", err, log)
-	}
 	code = run()
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return 1, fmt.Errorf("stop causeway dev: %w\n%s", err, log)
-	}
-	select {
-	case err := <-ended:
-		if e, ok := errors.AsType[*exec.ExitError](err); ok && e.ExitCode() != 128+int(syscall.SIGTERM) {
-			return 1, fmt.Errorf("causeway dev: %w\n%s", err, log)
-		}
-	case <-time.After(20 * time.Second):
-		_ = cmd.Process.Kill()
-		<-ended
-		return 1, fmt.Errorf("causeway dev did not stop within 20 s of SIGTERM\n%s", log)
+	if err := mesh.Stop(); err != nil {
+		return 1, err
 	}
 	if code != 0 {
-		fmt.Fprintf(os.Stderr, "causeway dev said:\n%s", log)
+		fmt.Fprintf(os.Stderr, "causeway dev said:\n%s", mesh.Log())
 	}
 	return code, nil
-}
-
-// vendorVariable reports what would make dev use real providers or redirect an SDK.
-func vendorVariable(kv string) bool {
-	for _, p := range [...]string{"OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "CAUSEWAY_"} {
-		if strings.HasPrefix(kv, p) {
-			return true
-		}
-	}
-	return false
-}
-
-func waitReady(path string, ended <-chan error) error {
-	deadline := time.After(30 * time.Second)
-	for {
-		b, err := os.ReadFile(path)
-		if err == nil {
-			return json.Unmarshal(b, &mesh)
-		}
-		select {
-		case err := <-ended:
-			return fmt.Errorf("causeway dev ended before it was ready: %w", err)
-		case <-deadline:
-			return fmt.Errorf("causeway dev was not ready within 30 s")
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 // edge is the base URL of a region's edge.
 func edge(t testing.TB, region string) string {
 	t.Helper()
-	for _, e := range mesh.Edges {
-		if e.Region == region {
-			return e.URL
-		}
+	url := mesh.Edge(region)
+	if url == "" {
+		t.Fatalf("no edge in %s", region)
 	}
-	t.Fatalf("no edge in %s", region)
-	return ""
+	return url
 }
 
 // limitedKey makes a virtual key of its own with one request per minute at each edge.
@@ -158,20 +78,9 @@ func apply(t testing.TB, doc string) {
 // admin asks the admin API and gives the answer's body.
 func admin(t testing.TB, method, path, body string) []byte {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, mesh.Admin+path, strings.NewReader(body))
+	b, err := mesh.Call(t.Context(), method, path, body)
 	if err != nil {
 		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+mesh.AdminToken)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("%s %s: %s: %s, %v", method, path, res.Status, b, err)
 	}
 	return b
 }
@@ -185,25 +94,12 @@ func pinned(t testing.TB, provider, model string) string {
 	return id
 }
 
-// wait waits until the edge serves path to a key. Listing models takes nothing from any limit.
+// wait waits until the edge serves path to a key.
 func wait(t testing.TB, what, key, path string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, edge(t, "us-west")+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+key)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-		if res.StatusCode == http.StatusOK {
-			return
-		}
+	if err := mesh.Wait(t.Context(), what, key, path); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("the edge did not learn of %s within 10 s", what)
 }
 
 var routeForm = regexp.MustCompile(`^edge=us-west;exit=(us-west|eu-central);provider=([a-z-]+);model=(.+)$`)
