@@ -41,6 +41,7 @@ function meaning(a, s) {
   else if (s.json) m.json = JSON.parse(a.text);
   else if (s.contains) (m.contains = a.text.includes(s.contains)), delete m.usage.out;
   else m.text = a.text;
+  if (s.stop) delete m.usage.out; // where the relay stops, the provider wrote on, and counts it
   if (s.think) m.thought = Boolean(a.thinking) || a.usage.reasoning > 0;
   if (s.stream && !s.calls) m.streamed = a.chunks > 1; // calls may come whole
   if (s.atLeast) m.read = a.usage.in >= s.atLeast;

@@ -77,6 +77,8 @@ def meaning(a, s):
         del m["out"]
     else:
         m["text"] = a.text
+    if "stop" in s:
+        del m["out"]  # where the relay stops, the provider wrote on, and counts it
     if s.get("think"):
         m["thought"] = bool(a.thinking) or (a.reasoning or 0) > 0
     if s.get("stream") and "calls" not in s:  # calls may come whole
