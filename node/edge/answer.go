@@ -17,9 +17,8 @@ import (
 )
 
 const (
-	maxEvent = 64 << 20 // one event of a stream
-	maxHeld  = 1 << 20  // events held back before the first content
-	maxUnary = 1 << 20  // a unary answer up to this is taken whole before the client sees any of it
+	maxHeld  = 1 << 20 // events held back before the first content
+	maxUnary = 1 << 20 // a unary answer up to this is taken whole before the client sees any of it
 )
 
 // answer carries an exit's answer to the client and takes its trailer.
@@ -175,7 +174,7 @@ func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply
 // copyStream passes whole events on as they come. What precedes the first content is held back, so
 // that until then another route can take over without the client noticing.
 func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
-	frames := registry.NewFrames(r.dialect, contentType(reply), maxEvent)
+	frames := registry.NewFrames(r.dialect, contentType(reply), 0)
 	tap := registry.Backend(r.dialect).NewTap(x.op.op)
 	x.out.elements = 0
 	var filter *openai.UsageFilter
@@ -191,7 +190,7 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 		frames.Feed(chunk)
 		for {
 			ev, ok := frames.Next()
-			if !ok && err != nil {
+			if !ok && err != nil && complete(ans) {
 				ev, ok = frames.End()
 			}
 			if !ok {
@@ -263,6 +262,13 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 		x.out.flush()
 		return nil
 	}
+}
+
+// complete reports an answer that came to its end. Only then is what has no closing line an event: half of
+// one would swallow the error event that follows.
+func complete(ans Answer) bool {
+	t, ok := ans.Trailer()
+	return ok && t.Fault == nil
 }
 
 // mayBeError is a cheap look before an event of a running stream is parsed: only error events matter

@@ -172,7 +172,7 @@ func (s *Server) replay(x *exchange, r *route, client dialect.ClientCodec, resp 
 
 // convertStream carries a provider's stream to a client of another dialect, event by event.
 func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
-	frames := registry.NewFrames(r.dialect, contentType(reply), maxEvent)
+	frames := registry.NewFrames(r.dialect, contentType(reply), 0)
 	provider, _ := registry.Provider(r.dialect)
 	client, _ := registry.Client(x.op.dialect)
 	dec := provider.NewEventDecoder(x.decodeOptions(r))
@@ -183,7 +183,7 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 		frames.Feed(chunk)
 		for {
 			ev, ok := frames.Next()
-			if !ok && err != nil {
+			if !ok && err != nil && complete(ans) {
 				ev, ok = frames.End()
 			}
 			if !ok {

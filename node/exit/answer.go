@@ -111,6 +111,9 @@ func (a *Answer) Next() ([]byte, error) {
 			a.watch(buf[:n])
 		}
 	}
+	if a.frames != nil && a.frames.Err() != nil {
+		err = io.EOF // nobody reads on after an event that is too large
+	}
 	if err != nil {
 		a.finish(err)
 		return buf[:n], io.EOF

@@ -57,6 +57,9 @@ func NewScanner(limit int) *Scanner {
 
 // Feed adds p to the stream. p must stay unchanged until Next has returned false.
 func (s *Scanner) Feed(p []byte) {
+	if s.err != nil {
+		return
+	}
 	if len(s.win) == 0 {
 		if cap(s.own) > keepCap {
 			s.own = nil
@@ -65,8 +68,21 @@ func (s *Scanner) Feed(p []byte) {
 		return
 	}
 	s.keep()
-	s.own = append(s.own, p...)
+	s.own = Extend(s.own, p, s.max)
 	s.win = s.own
+}
+
+// Extend appends p to b, whose memory doubles but is never much more than limit bytes: what is longer is
+// refused, so that a frame of any length costs no more than twice the largest allowed one.
+func Extend(b, p []byte, limit int) []byte {
+	if need := len(b) + len(p); need > cap(b) {
+		size := 2 * cap(b)
+		if size >= limit {
+			size = limit + len(p)
+		}
+		b = append(make([]byte, 0, max(need, size)), b...)
+	}
+	return append(b, p...)
 }
 
 // keepCap is how much memory a quiet stream may hold on to after a large event.
@@ -140,6 +156,7 @@ func (s *Scanner) End() (Event, bool) {
 
 func (s *Scanner) tooBig() {
 	s.err = fault.New(fault.UpstreamProtocol, "an event of the stream exceeds %d bytes", s.max).At(fault.Partial)
+	s.win, s.own, s.joined = nil, nil, nil
 }
 
 // lineEnd finds the end of the current line and the start of the next.

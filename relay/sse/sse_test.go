@@ -3,6 +3,7 @@ package sse_test
 import (
 	"bytes"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -148,6 +149,29 @@ func TestScannerRefusesOversizedEvents(t *testing.T) {
 	}
 	if _, err := scan(len(long), []byte(long)); err != nil {
 		t.Errorf("an event of exactly the limit: %v", err)
+	}
+}
+
+// An event of 100 MB costs twice the limit, and nothing is kept after it was refused.
+func TestScannerMemoryIsBounded(t *testing.T) {
+	const limit = 1 << 20
+	s := sse.NewScanner(limit)
+	chunk := bytes.Repeat([]byte("x"), 64<<10)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	s.Feed([]byte("data: "))
+	for range (100 << 20) / len(chunk) {
+		if _, ok := s.Next(); ok {
+			t.Fatal("an event")
+		}
+		s.Feed(chunk)
+	}
+	runtime.ReadMemStats(&after)
+	if f := fault.As(s.Err()); f == nil || f.Kind != fault.UpstreamProtocol || s.Pending() != 0 {
+		t.Errorf("err %v, %d bytes pending", s.Err(), s.Pending())
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 3*limit {
+		t.Errorf("%d bytes allocated under a limit of %d", got, limit)
 	}
 }
 

@@ -45,12 +45,15 @@ func NewArrayScanner(limit int) *ArrayScanner {
 
 // Feed adds p to the stream. p must stay unchanged until Next has returned false.
 func (s *ArrayScanner) Feed(p []byte) {
+	if s.err != nil {
+		return
+	}
 	if len(s.win) == 0 {
 		s.win, s.kept = p, false
 		return
 	}
 	s.keep()
-	s.own = append(s.own, p...)
+	s.own = sse.Extend(s.own, p, s.limit)
 	s.win = s.own
 }
 
@@ -128,4 +131,5 @@ func (s *ArrayScanner) emit(next int) (sse.Event, bool) {
 
 func (s *ArrayScanner) tooBig() {
 	s.err = fault.New(fault.UpstreamProtocol, "an element of the stream exceeds %d bytes", s.limit).At(fault.Partial)
+	s.win, s.own = nil, nil
 }
