@@ -51,7 +51,7 @@ type counters struct {
 
 // watch judges one connection's silence. Only the pool's monitor touches it.
 //
-// Its clock stands still while the monitor does not look: a process that got no CPU has not listened either, and
+// Its clock counts a late look as if it had come in time: a process that got no CPU has not listened either, and
 // must not take its own absence for the peer's.
 type watch struct {
 	looked time.Time
@@ -87,7 +87,11 @@ func (w *watch) look(now time.Time, planned time.Duration, c counters, patience,
 		*w = watch{looked: now, clock: 1, since: 1, heard: now, received: c.received, sent: c.sent, worst: w.worst, worstAt: 1}
 		return healthy, false
 	}
-	w.clock += min(now.Sub(w.looked), planned+lookSlack)
+	passed := now.Sub(w.looked)
+	if passed > planned+lookSlack {
+		passed = planned
+	}
+	w.clock += passed
 	w.looked = now
 	bound := c.rtt + ackSlack
 	if c.received != w.received {
