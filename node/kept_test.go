@@ -244,6 +244,33 @@ func TestExitKeepsAccountsToTheirTenant(t *testing.T) {
 	a.Close()
 }
 
+// Which of the operator's organisations, projects or workspaces a credential acts for is not the client's
+// to say.
+func TestClientsDoNotChooseTheProject(t *testing.T) {
+	r := newRig(t, nil)
+	names := []string{"OpenAI-Organization", "OpenAI-Project", "Anthropic-Workspace-Id", "X-Goog-User-Project"}
+	var got http.Header
+	next := r.upstream.Config.Handler
+	r.upstream.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		got = q.Header.Clone()
+		next.ServeHTTP(w, q)
+	})
+	var header []string
+	for _, n := range names {
+		header = append(header, n, "theirs")
+	}
+	for _, path := range []string{"/v1/files", "/v1beta/files", "/anthropic/v1/files"} {
+		if a := r.do(http.MethodGet, path, "", append(header, "X-Kept", "yes")...); a.status != 200 || got.Get("X-Kept") != "yes" {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+		for _, n := range names {
+			if v := got.Get(n); v != "" {
+				t.Errorf("%s: %s: %s reached the provider", path, n, v)
+			}
+		}
+	}
+}
+
 // What is stored is for accounts of one tenant: in a shared one, nobody's list shows what others keep,
 // since nobody can list.
 func TestStoredThingsNeedAnAccountOfOnesOwn(t *testing.T) {
@@ -378,6 +405,11 @@ func TestSeveralAccountsAreNotGuessed(t *testing.T) {
 	})
 	if a := r.do(http.MethodGet, "/v1/files", ""); a.status != 400 || !strings.Contains(a.body, "x-causeway-provider (openai, second)") {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+	a := r.do(http.MethodPost, "/v1/conversations", "{}", "X-Causeway-Provider", "second")
+	id := idOf(t, a.body)
+	if a = r.post("/v1/responses", `{"model":"m","input":"x","conversation":{"id":"`+id+`"}}`, "X-Causeway-Provider", "second"); marked(id) || a.status != 200 {
+		t.Errorf("a conversation: %q, %d %s", id, a.status, a.body)
 	}
 	if a := r.do(http.MethodGet, "/v1/files", "", "X-Causeway-Provider", "second"); a.status != 200 || r.last().Served.Provider != "second" {
 		t.Errorf("%d %s", a.status, a.body)

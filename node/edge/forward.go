@@ -177,12 +177,22 @@ func (s *Server) request(x *exchange, r *route, body Body) tunnel.Request {
 	}
 }
 
+// choosesAccount tells headers by which a credential that can act for several organisations, projects
+// or workspaces is told which: that is the operator's to say, or tenants would not be kept apart.
+func choosesAccount(name string) bool {
+	switch name {
+	case "Openai-Organization", "Openai-Project", "Anthropic-Workspace-Id", "X-Goog-User-Project":
+		return true
+	}
+	return false
+}
+
 // forwardedHeaders are the client's headers as they travel on: no credentials, nothing of one
 // connection only, nothing that names the client's address, and no coding that has been undone.
 func forwardedHeaders(h http.Header) []tunnel.Field {
 	out := make([]tunnel.Field, 0, len(h))
 	for name, values := range h {
-		if name == "Content-Encoding" || name == "Traceparent" || name == "Origin" || name == "Referer" || !upstream.Forwardable(name) {
+		if name == "Content-Encoding" || name == "Traceparent" || name == "Origin" || name == "Referer" || choosesAccount(name) || !upstream.Forwardable(name) {
 			continue
 		}
 		for _, v := range values {

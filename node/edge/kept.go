@@ -77,6 +77,9 @@ type marker struct {
 }
 
 func (s *Server) marker(x *exchange, r *route) *marker {
+	if x.op.op == llm.OpStored && x.op.response == "" {
+		return nil
+	}
 	if x.op.dialect != llm.OpenAIResponses || r.dialect != llm.OpenAIResponses || r.convert || x.key.Tenant.Unmarked || x.head.Kept.NotStored {
 		return nil
 	}

@@ -153,7 +153,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) admit(x *exchange, known bool) error {
 	switch {
 	case !known:
-		return fault.New(fault.NotFound, "no API at %s; the paths are /v1/chat/completions, /v1/responses, /v1/responses/input_tokens, /v1/embeddings, /v1/messages, /v1/messages/count_tokens, /v1/models and /v1beta/models/MODEL:VERB", cut(x.r.URL.Path, 80))
+		return fault.New(fault.NotFound, "no API at %s; the paths are /v1/chat/completions, /v1/responses, /v1/responses/input_tokens, /v1/embeddings, /v1/messages, /v1/messages/count_tokens, /v1/models, /v1beta/models/MODEL:VERB, and those around generation that README.md lists", cut(x.r.URL.Path, 80))
 	case x.op.upgrade:
 		return fault.New(fault.UpgradeRequired, "WebSocket is not offered on this path; send POST with \"stream\": true")
 	case !allows(x.op.methods, x.r.Method) && x.r.Method != http.MethodOptions:

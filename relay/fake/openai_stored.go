@@ -15,7 +15,7 @@ func (x *exchange) files(rest []string) func() *problem {
 	switch {
 	case len(rest) == 0 && method == http.MethodPost:
 		return func() *problem {
-			u, p := x.form("purpose expires_after expires_after[anchor] expires_after[seconds]", "file")
+			u, p := x.form("purpose expires_after expires_after[anchor] expires_after[seconds] expires_in_seconds", "file")
 			if p != nil {
 				return p
 			}
