@@ -1,6 +1,8 @@
 package dialect
 
 import (
+	"slices"
+
 	"github.com/causeway-mesh/causeway/relay/dialect/carrier"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
@@ -11,8 +13,12 @@ import (
 //   - every call has an id (a made one where the client's protocol has none) and a name;
 //   - every result answers a call before it, by id or, without one, by name and order; it has that
 //     call's id and name, also where the client left the name out;
-//   - parts stand in messages of the roles that llm.Message allows.
+//   - parts stand in messages of the roles that llm.Message allows;
+//   - a choice of tools names tools that are there.
 func Check(r *llm.Request) error {
+	if err := checkChoice(r); err != nil {
+		return err
+	}
 	var open []*llm.Part // calls not answered yet, in order
 	for i := range r.Messages {
 		m := &r.Messages[i]
@@ -47,6 +53,22 @@ func Check(r *llm.Request) error {
 				p.ID, p.Name, p.Custom = c.ID, c.Name, c.Custom
 				open = append(open[:k], open[k+1:]...)
 			}
+		}
+	}
+	return nil
+}
+
+func checkChoice(r *llm.Request) error {
+	names := r.Choice.Allowed
+	if r.Choice.Mode == llm.ChoiceNamed {
+		names = []string{r.Choice.Name}
+	}
+	for _, n := range names {
+		if !slices.ContainsFunc(r.Tools, func(t llm.Tool) bool { return t.Name == n }) {
+			at := Pointer(r.From, llm.FieldToolChoice)
+			f := fault.New(fault.Malformed, "at %s: tools has no tool of the name that is chosen", at)
+			f.Param = at[1:]
+			return f
 		}
 	}
 	return nil

@@ -476,25 +476,13 @@ func readLegacyChoice(ch *llm.ToolChoice, v []byte) (err error) {
 // tool say nothing.
 func (d *chatRequest) checkChoice() error {
 	ch := &d.r.Choice
-	names := ch.Allowed
-	switch ch.Mode {
-	case llm.ChoiceUnset:
+	if ch.Mode == llm.ChoiceUnset || len(d.r.Tools) > 0 {
 		return nil
-	case llm.ChoiceNamed:
-		names = []string{ch.Name}
 	}
-	if len(d.r.Tools) == 0 {
-		if ch.Mode == llm.ChoiceAuto || ch.Mode == llm.ChoiceNone {
-			*ch = llm.ToolChoice{}
-			return nil
-		}
+	if ch.Mode != llm.ChoiceAuto && ch.Mode != llm.ChoiceNone {
 		return wrong("/tool_choice", "left out without tools")
 	}
-	for _, n := range names {
-		if tool(d.r.Tools, n) == nil {
-			return wrong("/tool_choice", "the name of a tool in tools")
-		}
-	}
+	*ch = llm.ToolChoice{}
 	return nil
 }
 
