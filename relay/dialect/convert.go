@@ -55,30 +55,74 @@ type EmbedProvider interface {
 // EncodeOptions is what an encoder must know beside the request.
 type EncodeOptions struct {
 	Model     string // the provider's name
-	MaxOutput int64  // the model's maximum, stated where the protocol demands a limit; 0 = not known
+	MaxOutput int64  // the model's maximum; 0 = not known
+	Fill      int64  // what to state where the protocol demands a limit and the client stated none; 0 = FillMax
 	Scope     string // the provider account, for seals that are bound to it; "" = not known
 	Quirks    Quirks
 }
 
+// FillMax is the limit for protocols that demand one where neither client nor configuration states
+// it: every current model takes it, no answer of usual length reaches it, and an edge can reserve it.
+const FillMax = 32000
+
 // Quirks is how a provider or model differs from the dialect's vendor as of today. Zero = not at all.
+// The facts are rows of package vendor.
 type Quirks struct {
-	NoDeveloperRole bool // compatible servers that know only the system role
-	LegacyMaxTokens bool // chat: max_tokens instead of max_completion_tokens
-	NoStreamUsage   bool // chat: refuses stream_options
-	NoSchema        bool // no JSON schema output: Anthropic uses a forced tool, chat falls back to json_object
-	NoSampling      bool // refuses temperature, top_p and top_k (reasoning models, Anthropic 2026-10-21)
-	NoPrefill       bool // refuses a final assistant turn
-	NoEffort        bool // Anthropic: thinking budgets only; Gemini: thinkingBudget instead of thinkingLevel
-	SystemInPlace   bool // Anthropic: takes role system inside messages
-	RemoteMedia     bool // Gemini: takes http(s) fileData
-	NoReasoning     bool // takes no reasoning setting at all
+	// Chat.
+	NoDeveloperRole bool        // knows only the system role
+	LegacyMaxTokens bool        // max_tokens instead of max_completion_tokens
+	NoStreamUsage   bool        // refuses stream_options
+	NoPenalties     bool        // refuses frequency and presence penalties
+	NoLogprobs      bool        // refuses logprobs and logit_bias
+	NoStop          bool        // takes no stop sequences
+	NoNames         bool        // refuses names on messages
+	OnlyCommon      bool        // refuses members that are OpenAI's alone, beginning with user and seed
+	CallIDs         CallIDs     // which ids it takes
+	Switch          ThinkSwitch // how thinking is switched on and off
+
+	// All.
+	NoSchema    bool // no JSON schema output: Anthropic uses a forced tool, the others their JSON mode
+	NoSampling  bool // refuses temperature, top_p and top_k
+	NoPrefill   bool // refuses a final assistant turn
+	NoReasoning bool // takes no reasoning setting at all
+
+	// Anthropic and Gemini.
+	NoEffort     bool // thinking budgets only
+	NoBudget     bool // Anthropic: efforts only
+	AlwaysThinks bool // thinking cannot be switched off; Anthropic: nor a tool forced
+	LeastBetween bool // Anthropic: the least thinking is between_tools, not disabled
+
+	SystemInPlace bool // Anthropic: takes role system inside messages
+	RemoteMedia   bool // Gemini: takes http(s) fileData
 }
+
+// CallIDs is which ids of calls a chat server takes.
+type CallIDs uint8
+
+// Forms of call ids.
+const (
+	CallIDsUsual CallIDs = iota // at most 40 of [a-zA-Z0-9_-]
+	CallIDsAny                  // whatever it or anybody made
+	CallIDsNine                 // exactly nine of [a-zA-Z0-9] (Mistral)
+)
+
+// ThinkSwitch is how a chat server is told whether to think, beside reasoning_effort.
+type ThinkSwitch uint8
+
+// Switches of thinking.
+const (
+	SwitchEffort ThinkSwitch = iota // reasoning_effort none
+	SwitchType                      // thinking {type: enabled | disabled} (DeepSeek, Moonshot)
+	SwitchBool                      // enable_thinking (DashScope)
+)
 
 // Encoded is a request for a provider.
 type Encoded struct {
 	Body   Body
 	Header http.Header // the protocol's own, beside Content-Type: anthropic-version, anthropic-beta
 	Losses []llm.Loss
+	Limit  int64 // the limit on output that the body states; 0 = none
+	After  After // what the caller must do to the answer
 }
 
 // DecodeOptions is what a decoder of answers must know.

@@ -104,7 +104,8 @@ func hardExtra(d llm.Dialect, m llm.Member) bool {
 		}
 	case llm.Gemini:
 		switch name {
-		case "cachedContent", "cached_content", "generationConfig/responseMimeType":
+		case "cachedContent", "cached_content", "generationConfig/responseMimeType", "generationConfig/responseSchema",
+			"generationConfig/responseJsonSchema", "generationConfig/_responseJsonSchema", "generationConfig/speechConfig", "generationConfig/imageConfig":
 			return true
 		case "generationConfig/responseModalities", "generationConfig/response_modalities":
 			for c := Walk(m.Value); c.Next(); {

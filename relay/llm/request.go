@@ -142,8 +142,10 @@ type Reasoning struct {
 	Effort Effort
 	Budget Opt[int64] // tokens, > 0; off and adaptive are modes
 	Show   Show
-	Sealed bool // a Responses client asks for reasoning.encrypted_content
-	Extra  Extra
+	// Implied: the client did not state Show; it is what its protocol does by itself.
+	Implied bool
+	Sealed  bool // a Responses client asks for reasoning.encrypted_content
+	Extra   Extra
 }
 
 // Visible is how much of the thinking the client expects to see: who switches it on and does not say

@@ -302,6 +302,9 @@ func (d *requestDecoder) thinking(v []byte) error {
 	}); err != nil {
 		return err
 	}
+	if q.Show == llm.ShowUnset && kind != "disabled" {
+		q.Show, q.Implied = llm.ShowSummary, true // who switches thinking on gets to see it
+	}
 	switch kind {
 	case "enabled":
 		if q.Mode = llm.ReasoningOn; !q.Budget.Set {

@@ -16,11 +16,8 @@ const (
 )
 
 const (
-	// defaultMax is max_tokens where neither client nor configuration states one: every current model
-	// takes it, and it is no limit for an answer of usual length.
-	defaultMax = 32000
-	maxUserID  = 256
-	maxMarks   = 4 // cache marks in one request
+	maxUserID = 256
+	maxMarks  = 4 // cache marks in one request
 )
 
 // requestEncoder writes one request for a provider.
@@ -43,11 +40,16 @@ type requestEncoder struct {
 	skip   int  // cache marks to leave out
 	long   bool // cache marks are all of the long lifetime
 	files  bool
+	stop   []string // sequences that the vendor takes
+	after  dialect.After
 }
 
 // EncodeRequest implements dialect.ProviderCodec.
 func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.Encoded, error) {
 	e := requestEncoder{r: r, o: o, l: dialect.Losses{From: r.From, To: llm.AnthropicMessages}, same: r.From == llm.AnthropicMessages}
+	if !e.same {
+		e.r, e.after.Names = dialect.FitNames(r, dialect.NamesAnthropic)
+	}
 	e.build()
 	e.chooseTools()
 	e.prepareFormat()
@@ -69,7 +71,7 @@ func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.E
 	if e.files {
 		h["Anthropic-Beta"] = []string{"files-api-2025-04-14"}
 	}
-	return dialect.Encoded{Body: e.w.Body(), Header: h, Losses: e.l.List}, nil
+	return dialect.Encoded{Body: e.w.Body(), Header: h, Losses: e.l.List, Limit: e.plan.maxTokens, After: e.after}, nil
 }
 
 func (e *requestEncoder) write() {
@@ -160,7 +162,9 @@ func (e *requestEncoder) settings() {
 	lost(r.Store.Is(true), llm.FieldStore)
 	lost(r.CacheKey != "", llm.FieldCacheKey)
 	lost(r.ServiceTier != "" && e.tier() == "" && r.ServiceTier != "auto", llm.FieldServiceTier)
-	lost(slices.ContainsFunc(s.Stop, blank), llm.FieldStop)
+	if e.stop = s.Stop; !e.same && slices.ContainsFunc(s.Stop, blank) {
+		e.stop, e.after.Stop = nil, s.Stop // the vendor refuses white space
+	}
 	if len(r.User) > maxUserID {
 		l.Field(llm.FieldUser, llm.LostRange)
 	}

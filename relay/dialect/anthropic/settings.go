@@ -24,7 +24,7 @@ func (e *requestEncoder) chooseTools() {
 		}
 		switch {
 		case t.Kind == llm.ToolHosted && t.Opaque.For(llm.AnthropicMessages, e.o.Scope):
-		case t.Kind != llm.ToolFunction || !toolName(t.Name):
+		case t.Kind != llm.ToolFunction:
 			e.l.Tool(t, llm.LostNoEquivalent)
 			continue
 		default:
@@ -41,6 +41,10 @@ func (e *requestEncoder) chooseTools() {
 		default:
 			e.choice = llm.ToolChoice{Mode: llm.ChoiceAuto}
 		}
+	}
+	if e.forced() && e.o.Quirks.AlwaysThinks {
+		e.choice = llm.ToolChoice{Mode: llm.ChoiceAuto} // the vendor refuses it beside thinking
+		e.l.Field(llm.FieldToolChoice, llm.LostModel)
 	}
 	if len(e.tools) == 0 {
 		// A history with calls needs definitions, but nothing may be called.
@@ -209,10 +213,10 @@ func dropAny(e *requestEncoder, v *llm.Opt[int64], f llm.Field, why string) {
 
 func (e *requestEncoder) writeSampling() {
 	w, p, r := &e.w, &e.plan, e.r
-	if len(r.Sampling.Stop) > 0 {
+	if len(e.stop) > 0 {
 		w.Name("stop_sequences")
 		w.Open('[')
-		for _, s := range r.Sampling.Stop {
+		for _, s := range e.stop {
 			w.Str(s)
 		}
 		w.Close(']')

@@ -1,6 +1,8 @@
 package anthropic
 
 import (
+	"cmp"
+
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/llm"
 )
@@ -30,19 +32,24 @@ func (e *requestEncoder) planThinking() {
 	}
 	e.wantThinking()
 	if p.on() && e.excludesThinking() {
-		p.thinking, p.budget = "disabled", 0
+		p.thinking, p.budget = e.off(), 0
 		e.l.Field(e.statedField(), llm.LostCombination)
+	}
+	if p.thinking == "disabled" && e.o.Quirks.NoBudget && (p.effort == "xhigh" || p.effort == "max") {
+		p.effort = "high" // more than that, models of this kind refuse without thinking
+		e.l.Field(llm.FieldEffort, llm.LostCombination)
 	}
 	if p.thinking == "enabled" {
 		e.makeRoom()
 	}
 	if p.thinking == "enabled" || p.thinking == "adaptive" {
-		switch q.Show {
-		case llm.ShowNone:
+		switch {
+		case e.same && q.Implied:
+		case q.Show == llm.ShowNone:
 			p.display = "omitted"
-		case llm.ShowSummary:
+		case q.Show == llm.ShowSummary:
 			p.display = "summarized"
-		case llm.ShowConcise, llm.ShowDetailed:
+		case q.Show == llm.ShowConcise, q.Show == llm.ShowDetailed:
 			p.display = "summarized"
 			e.l.Field(llm.FieldShow, llm.LostRange)
 		}
@@ -52,10 +59,11 @@ func (e *requestEncoder) planThinking() {
 func (e *requestEncoder) maxOutput() int64 {
 	known := e.o.MaxOutput
 	if !e.r.MaxOutput.Set {
+		fill := cmp.Or(e.o.Fill, dialect.FillMax)
 		if known > 0 {
-			return known
+			fill = min(fill, known)
 		}
-		return defaultMax
+		return fill
 	}
 	if known > 0 && e.r.MaxOutput.V > known {
 		e.l.Field(llm.FieldMaxOutput, llm.LostRange)
@@ -76,7 +84,7 @@ func (e *requestEncoder) dropReasoning() {
 		{q.Effort != llm.EffortUnset, llm.FieldEffort},
 		{q.Budget.Set, llm.FieldBudget},
 		{q.Mode > llm.ReasoningOn, llm.FieldReasoningMode},
-		{q.Show > llm.ShowNone, llm.FieldShow},
+		{q.Show > llm.ShowNone && !q.Implied, llm.FieldShow},
 	} {
 		if s.stated {
 			e.l.Field(s.field, llm.LostModel)
@@ -103,7 +111,16 @@ func (e *requestEncoder) wantThinking() {
 	noEffort := e.o.Quirks.NoEffort
 	switch {
 	case q.Mode == llm.ReasoningOff || q.Effort == llm.EffortNone:
-		p.thinking = "disabled"
+		if p.thinking = e.off(); p.thinking != "disabled" {
+			p.effort, _ = dialect.EffortName(llm.AnthropicMessages, llm.EffortNone)
+			e.l.Field(e.statedField(), llm.LostRange)
+		}
+	case q.Budget.Set && e.o.Quirks.NoBudget:
+		p.thinking = "adaptive"
+		if q.Effort == llm.EffortUnset {
+			p.effort, _ = dialect.EffortName(llm.AnthropicMessages, dialect.EffortOf(q.Budget.V))
+		}
+		e.l.Field(llm.FieldBudget, llm.LostRewritten)
 	case q.Budget.Set:
 		p.thinking, p.budget = "enabled", q.Budget.V
 	case q.Mode == llm.ReasoningUnset && q.Effort == llm.EffortUnset && q.Show <= llm.ShowNone:
@@ -141,6 +158,17 @@ func (e *requestEncoder) wantThinking() {
 			e.l.Field(llm.FieldBudget, llm.LostRange)
 		}
 	}
+}
+
+// off is the word for as little thinking as the model takes; "" when it always thinks as it likes.
+func (e *requestEncoder) off() string {
+	switch {
+	case e.o.Quirks.AlwaysThinks:
+		return ""
+	case e.o.Quirks.LeastBetween:
+		return "between_tools"
+	}
+	return "disabled"
 }
 
 // excludesThinking: no forced tool, no prefill, and with a fixed budget the assistant turn of an open

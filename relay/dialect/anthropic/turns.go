@@ -73,7 +73,7 @@ func (b *turnBuilder) message(i int) {
 	switch role {
 	case llm.RoleSystem, llm.RoleDeveloper:
 		role = llm.RoleSystem
-		if len(b.turns) == 0 || !e.o.Quirks.SystemInPlace {
+		if !e.o.Quirks.SystemInPlace || !b.inPlace() {
 			moved := false
 			for j := range m.Parts {
 				if p := &m.Parts[j]; e.accept(p, role) {
@@ -112,6 +112,13 @@ func (b *turnBuilder) message(i int) {
 		}
 		t.rest = append(t.rest, it)
 	}
+}
+
+// inPlace reports where the vendor takes system text: right after the user's words, or where its own
+// client put it.
+func (b *turnBuilder) inPlace() bool {
+	n := len(b.turns)
+	return n > 0 && (b.e.same || b.turns[n-1].role != llm.RoleAssistant)
 }
 
 // turn is the last turn when it has this role, else a new one.
@@ -240,26 +247,12 @@ func (e *requestEncoder) accept(p *llm.Part, role llm.Role) bool {
 func blank(s string) bool { return strings.Trim(s, " \t\r\n\v\f") == "" }
 
 func (e *requestEncoder) acceptCall(p *llm.Part) bool {
-	if p.Custom || !toolName(p.Name) {
+	if p.Custom {
 		e.l.Part(p, "", llm.LostNoEquivalent)
 		return false
 	}
 	if !isJSONObject(p.Args()) {
 		e.l.Part(p, "arguments", llm.LostRewritten)
-	}
-	return true
-}
-
-// toolName is the vendor's pattern ^[a-zA-Z0-9_-]{1,128}$.
-func toolName(s string) bool {
-	if s == "" || len(s) > 128 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if c != '_' && c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
-			return false
-		}
 	}
 	return true
 }

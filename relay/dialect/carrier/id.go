@@ -73,6 +73,22 @@ func Original(id string) string {
 	return string(b)
 }
 
+// Nine is id in nine letters and digits: unchanged when it is that already, else a hash of it, so that
+// calls and results stay together (mistralai/mistral-common, validator.py; anomalyco/opencode #1680).
+func Nine(id string) string {
+	const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	const length = 9
+	if len(id) == length && strings.Trim(id, letters) == "" {
+		return id
+	}
+	h := sha256.Sum256([]byte(id))
+	var b [length]byte
+	for i := range b {
+		b[i] = letters[int(h[i])%len(letters)]
+	}
+	return string(b[:])
+}
+
 // reserved ids would be read as escaped ones.
 func reserved(id string) bool { return strings.HasPrefix(id, escapedPrefix) }
 

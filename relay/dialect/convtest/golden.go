@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -258,21 +259,24 @@ func (c *testCase) request(a *txtar.Archive, r *llm.Request, provider Codec) {
 		add(a, "refused.txt", refusal(err))
 		return
 	}
-	for _, name := range slices.Sorted(mapKeys(enc.Header)) {
+	for _, name := range slices.Sorted(maps.Keys(enc.Header)) {
 		add(a, "upstream.header", name+": "+strings.Join(enc.Header[name], ", "))
 	}
 	add(a, "upstream.json", Indent(enc.Body.Bytes()))
 	add(a, "losses.txt", lossText(enc.Losses))
+	add(a, "after.txt", afterText(&enc.After))
 }
 
-func mapKeys(h map[string][]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range h {
-			if !yield(k) {
-				return
-			}
-		}
+// afterText is what the relay does itself to the answer.
+func afterText(a *dialect.After) string {
+	var b strings.Builder
+	for _, s := range a.Stop {
+		fmt.Fprintf(&b, "stop %q\n", s)
 	}
+	for _, wire := range slices.Sorted(maps.Keys(a.Names)) {
+		fmt.Fprintf(&b, "name %s = %s\n", wire, a.Names[wire])
+	}
+	return b.String()
 }
 
 // reply encodes what a provider said for the client, and has the client's own provider half read it.

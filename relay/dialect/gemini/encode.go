@@ -17,6 +17,9 @@ type encoder struct {
 	ms   []llm.Message
 	o    dialect.EncodeOptions
 	home bool // the client speaks this dialect too: its own members go back
+
+	limit int64 // as written; 0 = none
+	after dialect.After
 }
 
 // EncodeRequest implements dialect.ProviderCodec. The model and whether to stream are in the path.
@@ -27,6 +30,9 @@ func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.E
 	e := &encoder{
 		Writer: dialect.NewBodyWriter(4 << 10), r: r, o: o, home: r.From == llm.Gemini,
 		l: dialect.Losses{From: r.From, To: llm.Gemini},
+	}
+	if !e.home {
+		e.r, e.after.Names = dialect.FitNames(r, dialect.NamesGemini)
 	}
 	e.ms = e.question()
 	if r.Op == llm.OpCountTokens {
@@ -46,7 +52,7 @@ func (Backend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (dialect.E
 	if err := e.l.Err(); err != nil {
 		return dialect.Encoded{}, err
 	}
-	return dialect.Encoded{Body: e.Body(), Losses: e.l.List}, nil
+	return dialect.Encoded{Body: e.Body(), Losses: e.l.List, Limit: e.limit, After: e.after}, nil
 }
 
 // question gives the messages, of which one at least must be a turn: of system text alone, which other

@@ -2,13 +2,16 @@ package gemini
 
 import (
 	"math"
+	"strings"
 
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/llm"
 )
 
-// maxStops is the vendor's limit on stop sequences.
-const maxStops = 5
+const (
+	maxStops    = 5   // the vendor's limit on stop sequences
+	leastBudget = 128 // of models that cannot do without thinking (gemini-2.5-pro)
+)
 
 // config writes generationConfig.
 func (e *encoder) config() {
@@ -18,18 +21,22 @@ func (e *encoder) config() {
 	if r.N > 1 {
 		e.IntMember("candidateCount", r.N)
 	}
-	switch n := r.MaxOutput; {
-	case n.Set && n.V < 1: // Anthropic's wish to warm the cache only
-		e.l.Field(llm.FieldMaxOutput, llm.LostRange)
-		e.IntMember("maxOutputTokens", 1)
-	case n.Set:
-		e.IntMember("maxOutputTokens", n.V)
+	if n := r.MaxOutput; n.Set {
+		e.limit = n.V
+		if n.V < 1 { // Anthropic's wish to warm the cache only
+			e.limit = 1
+		} else if m := e.o.MaxOutput; m > 0 && n.V > m && !e.home { // refused, not cut
+			e.limit = m
+		}
+		if e.limit != n.V {
+			e.l.Field(llm.FieldMaxOutput, llm.LostRange)
+		}
+		e.IntMember("maxOutputTokens", e.limit)
 	}
 	e.sampling()
 	if len(s.Stop) > maxStops && !e.home {
-		e.l.Field(llm.FieldStop, llm.LostRange)
-	}
-	if len(s.Stop) > 0 {
+		e.after.Stop, e.after.Choices = s.Stop, r.N
+	} else if len(s.Stop) > 0 {
 		e.Name("stopSequences")
 		e.strings(s.Stop)
 	}
@@ -162,16 +169,14 @@ func (e *encoder) effort(t *llm.Reasoning) {
 		e.l.Field(llm.FieldEffort, llm.LostCombination)
 	}
 	switch {
+	case off && e.o.Quirks.AlwaysThinks && e.o.Quirks.NoEffort && !e.home:
+		e.IntMember("thinkingBudget", leastBudget)
+		e.lostOff(t)
 	case off && (e.home || e.o.Quirks.NoEffort):
 		e.IntMember("thinkingBudget", 0)
 	case off: // models with levels cannot be switched off
-		word, _ := dialect.EffortName(llm.Gemini, llm.EffortNone)
-		e.StrMember("thinkingLevel", word)
-		if t.Effort == llm.EffortNone {
-			e.l.Field(llm.FieldEffort, llm.LostRange)
-		} else {
-			e.l.Field(llm.FieldReasoningMode, llm.LostRange)
-		}
+		e.StrMember("thinkingLevel", e.level(llm.EffortNone))
+		e.lostOff(t)
 	case t.Budget.Set:
 		e.IntMember("thinkingBudget", t.Budget.V)
 		if t.Effort != llm.EffortUnset {
@@ -183,12 +188,30 @@ func (e *encoder) effort(t *llm.Reasoning) {
 			e.l.Field(llm.FieldEffort, llm.LostRange)
 		}
 	case t.Effort != llm.EffortUnset:
-		word, exact := dialect.EffortName(llm.Gemini, t.Effort)
+		word := e.level(t.Effort)
 		e.StrMember("thinkingLevel", word)
-		if !exact {
+		if !strings.EqualFold(word, t.Effort.String()) {
 			e.l.Field(llm.FieldEffort, llm.LostRange)
 		}
 	case t.Mode != llm.ReasoningUnset: // on, adaptive: as much as the model wants
 		e.IntMember("thinkingBudget", -1)
+	}
+}
+
+// level is the word for an effort; models that always think have no MINIMAL.
+func (e *encoder) level(f llm.Effort) string {
+	if e.o.Quirks.AlwaysThinks && !e.home {
+		f = max(f, llm.EffortLow)
+	}
+	word, _ := dialect.EffortName(llm.Gemini, f)
+	return word
+}
+
+// lostOff reports that thinking could not be switched off.
+func (e *encoder) lostOff(t *llm.Reasoning) {
+	if t.Effort == llm.EffortNone {
+		e.l.Field(llm.FieldEffort, llm.LostRange)
+	} else {
+		e.l.Field(llm.FieldReasoningMode, llm.LostRange)
 	}
 }

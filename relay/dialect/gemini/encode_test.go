@@ -266,7 +266,6 @@ func TestEncodeRefuses(t *testing.T) {
 		quirks dialect.Quirks
 		want   string
 	}{
-		{"six stop sequences", llm.Request{Sampling: llm.Sampling{Stop: []string{"1", "2", "3", "4", "5", "6"}}}, dialect.Quirks{}, "/stop: out_of_range"},
 		{"logit_bias", llm.Request{Sampling: llm.Sampling{LogitBias: llm.Raw(`{"1":2}`)}}, dialect.Quirks{}, "/logit_bias: no_equivalent"},
 		{"serial calls", llm.Request{Tools: []llm.Tool{f}, Parallel: llm.Some(false)}, dialect.Quirks{}, "/parallel_tool_calls: no_equivalent"},
 		{"a custom tool", llm.Request{Tools: []llm.Tool{{Kind: llm.ToolCustom, Name: "x", At: "/tools/0"}}}, dialect.Quirks{}, "/tools/0: no_equivalent"},

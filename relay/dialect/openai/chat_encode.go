@@ -16,6 +16,9 @@ func (ChatBackend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (diale
 		l: dialect.Losses{From: r.From, To: llm.OpenAIChat},
 		w: dialect.NewBodyWriter(sizeHint(r)),
 	}
+	if !e.own {
+		e.r, e.after.Names = dialect.FitNames(r, dialect.NamesOpenAI)
+	}
 	e.w.Open('{')
 	e.w.StrMember("model", o.Model)
 	e.messages()
@@ -29,7 +32,7 @@ func (ChatBackend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (diale
 	}
 	e.extra(r.Extra, "")
 	e.w.Close('}')
-	return dialect.Encoded{Body: e.w.Body(), Losses: e.l.List}, e.l.Err()
+	return dialect.Encoded{Body: e.w.Body(), Losses: e.l.List, Limit: e.limit, After: e.after}, e.l.Err()
 }
 
 // sizeHint is about what the body will need beside media.
@@ -49,6 +52,9 @@ type chatEncoder struct {
 	own bool // the client speaks chat too: its unknown members go on
 	l   dialect.Losses
 	w   dialect.Writer
+
+	limit int64 // as written; 0 = none
+	after dialect.After
 }
 
 // extra writes members that we do not know to their own dialect and reports them to others. What the
@@ -218,17 +224,13 @@ func (e *chatEncoder) sampling() {
 	if s.TopK.Set {
 		e.l.Field(llm.FieldTopK, llm.LostNoEquivalent)
 	}
-	if s.FrequencyPenalty.Set {
-		w.FloatMember("frequency_penalty", s.FrequencyPenalty.V)
-	}
-	if s.PresencePenalty.Set {
-		w.FloatMember("presence_penalty", s.PresencePenalty.V)
-	}
-	if s.Seed.Set {
+	e.penalty("frequency_penalty", s.FrequencyPenalty, llm.FieldFrequencyPenalty)
+	e.penalty("presence_penalty", s.PresencePenalty, llm.FieldPresencePenalty)
+	if s.Seed.Set && e.common(llm.FieldSeed) {
 		w.IntMember("seed", s.Seed.V)
 	}
-	if len(s.Stop) > maxStop && !e.own {
-		e.l.Field(llm.FieldStop, llm.LostRange)
+	if e.o.Quirks.NoStop || len(s.Stop) > maxStop && !e.own {
+		e.after.Stop, e.after.Choices = s.Stop, e.r.N
 	} else if len(s.Stop) > 0 {
 		w.Name("stop")
 		w.Open('[')
@@ -239,12 +241,16 @@ func (e *chatEncoder) sampling() {
 	}
 	switch {
 	case s.LogitBias == nil:
+	case e.o.Quirks.NoLogprobs && dialect.Filled(s.LogitBias):
+		e.l.Field(llm.FieldLogitBias, llm.LostModel)
 	case vendor(e.r.From):
 		w.RawMember("logit_bias", s.LogitBias)
 	default:
 		e.l.Field(llm.FieldLogitBias, llm.LostForeign)
 	}
-	if s.Logprobs {
+	if s.Logprobs && e.o.Quirks.NoLogprobs {
+		e.l.Field(llm.FieldLogprobs, llm.LostModel)
+	} else if s.Logprobs {
 		w.BoolMember("logprobs", true)
 		if s.TopLogprobs.Set {
 			w.IntMember("top_logprobs", min(s.TopLogprobs.V, 20))
@@ -268,6 +274,26 @@ func (e *chatEncoder) steer(name string, v llm.Opt[float64], f llm.Field) {
 	}
 }
 
+func (e *chatEncoder) penalty(name string, v llm.Opt[float64], f llm.Field) {
+	switch {
+	case !v.Set:
+	case e.o.Quirks.NoPenalties:
+		if v.V != 0 { // the default says nothing
+			e.l.Field(f, llm.LostModel)
+		}
+	default:
+		e.w.FloatMember(name, v.V)
+	}
+}
+
+// common reports whether the provider takes a member that is OpenAI's alone; if not, it is lost.
+func (e *chatEncoder) common(f llm.Field) bool {
+	if e.o.Quirks.OnlyCommon {
+		e.l.Field(f, llm.LostModel)
+	}
+	return !e.o.Quirks.OnlyCommon
+}
+
 func (e *chatEncoder) maxOutput() {
 	m := e.r.MaxOutput
 	if !m.Set {
@@ -282,6 +308,7 @@ func (e *chatEncoder) maxOutput() {
 		n = e.o.MaxOutput
 		e.l.Field(llm.FieldMaxOutput, llm.LostRange)
 	}
+	e.limit = n
 	name := "max_completion_tokens"
 	if e.o.Quirks.LegacyMaxTokens {
 		name = "max_tokens"
@@ -337,11 +364,16 @@ func (e *chatEncoder) formatHint() string {
 	f := &e.r.Format
 	switch {
 	case f.Kind == llm.FormatSchema && e.o.Quirks.NoSchema:
-		return "Answer with one JSON object and nothing else. It must be valid against this JSON Schema:\n" + string(f.Schema)
+		return schemaHint(f)
 	case f.Kind == llm.FormatJSON && !e.own && !mentionsJSON(e.r):
 		return "Answer with one JSON object and nothing else."
 	}
 	return ""
+}
+
+// schemaHint is the instruction that stands for a schema where there is only JSON mode.
+func schemaHint(f *llm.Format) string {
+	return "Answer with one JSON object and nothing else. It must be valid against this JSON Schema:\n" + string(f.Schema)
 }
 
 func (e *chatEncoder) reasoning() {
@@ -351,7 +383,7 @@ func (e *chatEncoder) reasoning() {
 		if effort > llm.EffortNone || g.Mode > llm.ReasoningOff {
 			e.lostReasoning(llm.LostModel)
 		}
-	} else if effort != llm.EffortUnset {
+	} else if !e.switched(effort) && effort != llm.EffortUnset {
 		e.w.StrMember("reasoning_effort", effort.String())
 		if effort == llm.EffortNone && g.Effort > effort {
 			l.Field(llm.FieldEffort, llm.LostCombination)
@@ -363,13 +395,42 @@ func (e *chatEncoder) reasoning() {
 	if g.Mode == llm.ReasoningBetweenTools && !e.o.Quirks.NoReasoning {
 		l.Field(llm.FieldReasoningMode, llm.LostNoEquivalent)
 	}
-	if g.Show > llm.ShowNone {
+	if g.Show > llm.ShowNone && !g.Implied {
 		l.Field(llm.FieldShow, llm.LostNoEquivalent)
 	}
 	l.Extra(g.Extra, "/reasoning")
-	if v := e.r.Verbosity; v != llm.VerbosityUnset {
+	if v := e.r.Verbosity; v != llm.VerbosityUnset && e.common(llm.FieldVerbosity) {
 		e.w.StrMember("verbosity", v.String())
 	}
+}
+
+// switched writes whether to think in the words of vendors that have words of their own for it, and
+// reports whether that says all. A chat client's own words go on as they are.
+func (e *chatEncoder) switched(effort llm.Effort) bool {
+	g, w := &e.r.Reasoning, &e.w
+	on := effort > llm.EffortNone || g.Mode > llm.ReasoningOff
+	if e.own || !on && effort != llm.EffortNone {
+		return false
+	}
+	switch e.o.Quirks.Switch {
+	case dialect.SwitchType:
+		word := "disabled"
+		if on {
+			word = "enabled"
+		}
+		w.Name("thinking")
+		w.Open('{')
+		w.StrMember("type", word)
+		w.Close('}')
+		return !on
+	case dialect.SwitchBool:
+		w.BoolMember("enable_thinking", on)
+		if n, ok := dialect.WantedBudget(g); ok && on {
+			w.IntMember("thinking_budget", n)
+		}
+		return true
+	}
+	return false
 }
 
 func (e *chatEncoder) lostReasoning(reason string) {
@@ -387,7 +448,7 @@ func (e *chatEncoder) lostReasoning(reason string) {
 // account writes what says who asks, what is kept, and at which price.
 func (e *chatEncoder) account() {
 	r, w, l := e.r, &e.w, &e.l
-	if r.User != "" {
+	if r.User != "" && e.common(llm.FieldUser) {
 		id, rewritten := endUser(r.User)
 		name := "user" // which compatible servers know too
 		if e.own && r.Extra.Get("user") != nil {
@@ -398,7 +459,7 @@ func (e *chatEncoder) account() {
 			l.Field(llm.FieldUser, llm.LostRewritten)
 		}
 	}
-	if len(r.Metadata) > 0 {
+	if len(r.Metadata) > 0 && e.common(llm.FieldMetadata) {
 		if e.own || r.Store.Is(true) {
 			w.Name("metadata")
 			w.Open('{')
@@ -412,15 +473,16 @@ func (e *chatEncoder) account() {
 		}
 	}
 	switch word, ok := tier(r); {
+	case ok && word != "" && !e.common(llm.FieldServiceTier):
 	case !ok:
 		l.Field(llm.FieldServiceTier, llm.LostNoEquivalent)
 	case word != "":
 		w.StrMember("service_tier", word)
 	}
-	if r.Store.Set && (e.own || r.Store.V) {
+	if r.Store.Set && (e.own || r.Store.V) && e.common(llm.FieldStore) {
 		w.BoolMember("store", r.Store.V)
 	}
-	if r.CacheKey != "" {
+	if r.CacheKey != "" && e.common(llm.FieldCacheKey) {
 		w.StrMember("prompt_cache_key", r.CacheKey)
 	}
 	e.cache()
@@ -430,6 +492,8 @@ func (e *chatEncoder) account() {
 func (e *chatEncoder) cache() {
 	switch ttl := e.r.Cache; {
 	case ttl == llm.CacheUnset || ttl == llm.CacheDefault || ttl == llm.Cache5m:
+	case e.o.Quirks.OnlyCommon:
+		e.l.Field(llm.FieldCache, llm.LostModel)
 	case vendor(e.r.From):
 		e.w.Name("prompt_cache_options")
 		e.w.Open('{')

@@ -232,7 +232,6 @@ func TestChatRefusesWhatItCannotAsk(t *testing.T) {
 		{"audio that is neither wav nor mp3", llm.Gemini, media(llm.PartAudio, llm.Media{Type: "audio/flac", Data: []byte("AAAA")}), dialect.Quirks{}, "/messages/0/content/0: no_equivalent"},
 		{"video", llm.Gemini, media(llm.PartVideo, llm.Media{Type: "video/mp4", Data: []byte("AAAA")}), dialect.Quirks{}, "/messages/0/content/0: no_equivalent"},
 		{"a hosted tool", llm.AnthropicMessages, llm.Request{Tools: []llm.Tool{{Kind: llm.ToolHosted, At: "/tools/0", Opaque: &llm.Opaque{Origin: llm.AnthropicMessages}}}}, dialect.Quirks{}, "/tools/0: no_equivalent"},
-		{"five stop sequences (Gemini has five)", llm.Gemini, llm.Request{Sampling: llm.Sampling{Stop: []string{"1", "2", "3", "4", "5"}}}, dialect.Quirks{}, "/generationConfig/stopSequences: out_of_range"},
 		{"warming the cache is not answering", llm.AnthropicMessages, llm.Request{MaxOutput: llm.Some(int64(0))}, dialect.Quirks{}, "/max_tokens: no_equivalent"},
 		{"prefill at a model without", llm.AnthropicMessages, llm.Request{Messages: []llm.Message{say(llm.RoleAssistant, "/messages/0", textPart("x"))}}, dialect.Quirks{NoPrefill: true}, "/messages/0: model_refuses"},
 		{"state of another protocol", llm.OpenAIResponses, llm.Request{Extra: llm.Extra{{Name: "previous_response_id", Value: llm.Raw(`"resp_1"`)}}}, dialect.Quirks{}, "/previous_response_id: no_equivalent"},

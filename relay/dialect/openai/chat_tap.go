@@ -16,6 +16,8 @@ type chatTap struct {
 	usage llm.Usage
 	has   bool
 	fault *fault.Error
+	// begun and ended are the choices that were seen and those with a finish reason, one bit each.
+	begun, ended uint64
 }
 
 var (
@@ -23,6 +25,9 @@ var (
 	keyError  = []byte(`"error"`)
 	keyUsage  = []byte(`"usage"`)
 	nullUsage = []byte(`"usage":null`)
+	keyFinish = []byte(`"finish_reason"`)
+	notYet    = []byte(`"finish_reason":null`)
+	first     = []byte(`"index":0`)
 	// how nearly every content chunk looks
 	deltaText = []byte(`"delta":{"content":"`)
 	deltaCall = []byte(`"delta":{"tool_calls":[{`)
@@ -45,6 +50,44 @@ func (t *chatTap) Event(_ string, data []byte) dialect.Note {
 	if data[0] == '[' && bytes.Equal(bytes.TrimSpace(data), done) {
 		return dialect.NoteTerminal
 	}
+	return t.note(data) | t.finish(data)
+}
+
+// finish notes finish reasons. When every choice has one, the stream may end: several compatible
+// servers close it without [DONE].
+func (t *chatTap) finish(data []byte) dialect.Note {
+	i := bytes.Index(data, keyFinish)
+	if running := i < 0 || bytes.HasPrefix(data[i:], notYet); running && t.begun&1 != 0 && bytes.Contains(data, first) {
+		return 0
+	}
+	var at [1]splice.Span
+	if !dialect.Find(data, chunkNames[:1], at[:]) {
+		return 0
+	}
+	was := t.ended
+	for c := dialect.Walk(at[0].Of(data)); c.Next(); {
+		var m [2]splice.Span
+		if !dialect.Find(c.Value, choiceNames, m[:]) {
+			continue
+		}
+		index, _ := dialect.Int(m[0].Of(c.Value))
+		if index < 0 || index > 63 {
+			continue
+		}
+		t.begun |= 1 << index
+		if isFilledText(m[1].Of(c.Value)) {
+			t.ended |= 1 << index
+		}
+	}
+	if t.ended != was && t.ended == t.begun {
+		return dialect.NoteTerminal
+	}
+	return 0
+}
+
+var choiceNames = []string{"index", "finish_reason"}
+
+func (t *chatTap) note(data []byte) dialect.Note {
 	at := bytes.Index(data, keyUsage)
 	nothing := at < 0 || bytes.HasPrefix(data[at:], nullUsage)
 	if nothing && !bytes.Contains(data, keyError) {

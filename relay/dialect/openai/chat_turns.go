@@ -54,7 +54,11 @@ func (e *chatEncoder) systemRole(r llm.Role) string {
 func (e *chatEncoder) open(role string, m *llm.Message) {
 	e.w.Open('{')
 	e.w.StrMember("role", role)
-	if m.Name != "" {
+	switch {
+	case m.Name == "":
+	case e.o.Quirks.NoNames:
+		e.l.Drop(dialect.Child(m.At, "name"), llm.LostModel)
+	default:
 		e.w.StrMember("name", m.Name)
 	}
 }
@@ -361,11 +365,16 @@ func (e *chatEncoder) turnText(ps []llm.Part, n int) {
 			}
 			marked = marked || p.Cache != llm.CacheUnset || p.Extra != nil
 		case llm.PartRefusal:
-			refusal.WriteString(p.Text)
+			if e.o.Quirks.OnlyCommon {
+				text.WriteString(p.Text)
+				e.l.Drop(p.At, llm.LostRewritten)
+			} else {
+				refusal.WriteString(p.Text)
+			}
 		}
 	}
 	switch {
-	case vendor(e.r.From) && text.Len() > 0 && (n > 1 || marked):
+	case vendor(e.r.From) && text.Len() > 0 && (n > 1 || marked) && !e.o.Quirks.OnlyCommon:
 		w.Name("content")
 		w.Open('[')
 		for i := range ps {
@@ -412,10 +421,21 @@ func writeSignature(w *dialect.Writer, signature string) {
 	w.Close('}')
 }
 
+// callID is a call's id as this provider takes it.
+func (e *chatEncoder) callID(id string) string {
+	switch e.o.Quirks.CallIDs {
+	case dialect.CallIDsAny:
+		return carrier.Original(id)
+	case dialect.CallIDsNine:
+		return carrier.Nine(id)
+	}
+	return carrier.ID(llm.OpenAIChat, id)
+}
+
 func (e *chatEncoder) call(p *llm.Part) {
 	w := &e.w
 	w.Open('{')
-	w.StrMember("id", carrier.ID(llm.OpenAIChat, p.ID))
+	w.StrMember("id", e.callID(p.ID))
 	if p.Custom {
 		w.StrMember("type", "custom")
 		w.Name("custom")
@@ -487,7 +507,7 @@ func (e *chatEncoder) result(p *llm.Part) (media bool) {
 	}
 	w.Open('{')
 	w.StrMember("role", "tool")
-	w.StrMember("tool_call_id", carrier.ID(llm.OpenAIChat, p.ID))
+	w.StrMember("tool_call_id", e.callID(p.ID))
 	w.StrMember("content", text)
 	e.extra(p.Extra, p.At)
 	w.Close('}')
@@ -506,7 +526,7 @@ func (e *chatEncoder) resultMedia(ps []*llm.Part) {
 	w.Open('[')
 	for _, p := range ps {
 		var none llm.Part
-		e.textPart(resultOf+carrier.ID(llm.OpenAIChat, p.ID)+":", &none)
+		e.textPart(resultOf+e.callID(p.ID)+":", &none)
 		for i := range p.Content {
 			c := &p.Content[i]
 			switch c.Kind {

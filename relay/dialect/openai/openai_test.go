@@ -184,7 +184,11 @@ func TestChatTapNotes(t *testing.T) {
 		{"reasoning of compatible servers", chunk(`{"reasoning_content":"hm"}`), dialect.NoteContent},
 		{"an unknown kind of content", chunk(`{"video":{"id":"v"}}`), dialect.NoteContent},
 		{"second choice has the text", `{"choices":[{"delta":{}},{"delta":{"content":"x"}}]}`, dialect.NoteContent},
-		{"finish", `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}`, 0},
+		// Several compatible servers close the stream without [DONE].
+		{"finish", `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}`, dialect.NoteTerminal},
+		{"finish beside content", `{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason": "stop"}]}`, dialect.NoteContent | dialect.NoteTerminal},
+		{"one of two finishes", `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"},{"index":1,"delta":{}}]}`, 0},
+		{"an empty reason is none", `{"choices":[{"index":0,"delta":{},"finish_reason":""}]}`, 0},
 		{"end", `[DONE]`, dialect.NoteTerminal},
 		// BerriAI/litellm #36553, #30761, #42484: chunks with empty choices.
 		{"usage only", `{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}`, dialect.NoteUsageOnly},

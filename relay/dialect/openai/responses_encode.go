@@ -25,6 +25,9 @@ type responsesBody struct {
 	r   *llm.Request
 	o   dialect.EncodeOptions
 	own bool // the client speaks Responses too: what only this dialect has goes back as it came
+
+	limit int64 // as written; 0 = none
+	after dialect.After
 }
 
 // EncodeRequest implements dialect.ProviderCodec.
@@ -35,6 +38,9 @@ func (ResponsesBackend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (
 	e := responsesBody{
 		w: dialect.NewBodyWriter(4 << 10), r: r, o: o, own: r.From == llm.OpenAIResponses,
 		l: dialect.Losses{From: r.From, To: llm.OpenAIResponses},
+	}
+	if !e.own {
+		e.r, e.after.Names = dialect.FitNames(r, dialect.NamesOpenAI)
 	}
 	e.w.Open('{')
 	e.w.StrMember("model", o.Model)
@@ -51,7 +57,7 @@ func (ResponsesBackend) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) (
 	if err := e.l.Err(); err != nil {
 		return dialect.Encoded{}, err
 	}
-	return dialect.Encoded{Body: e.w.Body(), Losses: e.l.List}, nil
+	return dialect.Encoded{Body: e.w.Body(), Losses: e.l.List, Limit: e.limit, After: e.after}, nil
 }
 
 func (e *responsesBody) tools() {
@@ -201,7 +207,7 @@ func (e *responsesBody) reasoning() {
 		}{
 			{llm.FieldEffort, q.Effort > llm.EffortNone},
 			{llm.FieldBudget, q.Budget.Set},
-			{llm.FieldShow, q.Show > llm.ShowNone},
+			{llm.FieldShow, q.Show > llm.ShowNone && !q.Implied},
 		} {
 			if x.stated {
 				e.l.Field(x.field, llm.LostModel)
@@ -265,7 +271,12 @@ func (e *responsesBody) format() {
 	if f.Kind != llm.FormatUnset {
 		e.w.Name("format")
 		e.w.Open('{')
-		writeResponsesFormat(&e.w, f)
+		if f.Kind == llm.FormatSchema && e.o.Quirks.NoSchema {
+			e.w.StrMember("type", "json_object")
+			e.l.Drop(dialect.Pointer(e.r.From, llm.FieldFormat), llm.LostRewritten)
+		} else {
+			writeResponsesFormat(&e.w, f)
+		}
 		if e.own {
 			e.w.Extra(f.Extra)
 		} else {
@@ -333,7 +344,9 @@ func (e *responsesBody) sampling() {
 		switch {
 		case !x.v.Set:
 		case e.o.Quirks.NoSampling:
-			e.l.Field(x.field, llm.LostModel)
+			if x.v.V != 1 { // the default says nothing
+				e.l.Field(x.field, llm.LostModel)
+			}
 		default:
 			e.w.FloatMember(x.name, x.v.V)
 		}
@@ -346,13 +359,16 @@ func (e *responsesBody) sampling() {
 		{llm.FieldFrequencyPenalty, s.FrequencyPenalty.Set && s.FrequencyPenalty.V != 0},
 		{llm.FieldPresencePenalty, s.PresencePenalty.Set && s.PresencePenalty.V != 0},
 		{llm.FieldSeed, s.Seed.Set},
-		{llm.FieldStop, len(s.Stop) > 0},
 		{llm.FieldLogitBias, dialect.Filled(s.LogitBias)},
 		{llm.FieldN, e.r.N > 1},
 	} {
 		if x.stated {
 			e.l.Field(x.field, llm.LostNoEquivalent)
 		}
+	}
+	e.after.Stop = s.Stop // the API has none
+	if e.o.Quirks.NoLogprobs && s.Logprobs {
+		e.l.Field(llm.FieldLogprobs, llm.LostModel)
 	}
 	if s.TopLogprobs.Set && (s.Logprobs || e.own) {
 		e.w.IntMember("top_logprobs", s.TopLogprobs.V)
@@ -361,7 +377,11 @@ func (e *responsesBody) sampling() {
 		if m.V < minOutput && !e.own {
 			e.l.Field(llm.FieldMaxOutput, llm.LostRange)
 			m.V = minOutput
+		} else if most := e.o.MaxOutput; most > 0 && m.V > most && !e.own {
+			e.l.Field(llm.FieldMaxOutput, llm.LostRange)
+			m.V = most
 		}
+		e.limit = m.V
 		e.w.IntMember("max_output_tokens", m.V)
 	}
 }

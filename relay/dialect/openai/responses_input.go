@@ -21,6 +21,9 @@ func (e *responsesBody) input() {
 	}
 	e.w.Name("input")
 	e.w.Open('[')
+	if e.r.Format.Kind == llm.FormatSchema && e.o.Quirks.NoSchema {
+		e.plain(e.role(llm.RoleDeveloper), schemaHint(&e.r.Format))
+	}
 	if !e.own && e.r.Format.Kind == llm.FormatJSON && !mentionsJSON(e.r) {
 		e.l.Drop(dialect.Pointer(e.r.From, llm.FieldFormat), llm.LostRewritten)
 		e.plain(e.role(llm.RoleDeveloper), jsonHint)

@@ -151,7 +151,6 @@ func TestResponsesRefusesWhatItCannotAsk(t *testing.T) {
 		why, param string
 		r          llm.Request
 	}{
-		{"stop sequences", "stop", llm.Request{Sampling: llm.Sampling{Stop: []string{"x"}}}},
 		{"several answers", "n", llm.Request{N: 2}},
 		{"logit_bias", "logit_bias", llm.Request{Sampling: llm.Sampling{LogitBias: llm.Raw(`{"1":2}`)}}},
 		{"another vendor's tool", "tools/0", llm.Request{Tools: []llm.Tool{{Kind: llm.ToolHosted, At: "/tools/0", Opaque: &llm.Opaque{Origin: llm.Gemini}}}}},

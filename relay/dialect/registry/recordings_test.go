@@ -295,8 +295,12 @@ func checkStream(t *testing.T, r *recording, d llm.Dialect, op llm.Op, body []by
 	if raw.String() != string(body) {
 		t.Error("raw parts are not the stream")
 	}
-	if contents == 0 || terminals != 1 {
-		t.Errorf("%d events: %d with content, %d terminal, want some and one", events, contents, terminals)
+	most := 1
+	if d == llm.OpenAIChat {
+		most = 2 // the last finish reason and [DONE], of which some servers leave out one
+	}
+	if contents == 0 || terminals < 1 || terminals > most {
+		t.Errorf("%d events: %d with content, %d terminal, want some and at most %d", events, contents, terminals, most)
 	}
 	got, has := tap.Usage()
 	if d := cmp.Diff(want.usage, got); d != "" || has != want.has {
