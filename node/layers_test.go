@@ -22,7 +22,7 @@ var layers = []struct {
 	{"", []string{"node/cli"}, "main only hands over to the CLI"},
 	{"node", []string{"node", "coordinator", "compliance", "mesh", "geo", "relay"}, "composition: the one place that sees everything"},
 	{"node/cli", []string{"node", "coordinator", "compliance", "mesh", "geo", "relay", "bench"}, "verbs drive every part, `bench run` the load generator"},
-	{"coordinator", []string{"coordinator", "compliance", "geo", "relay/meter", "relay/llm", "mesh/identity"}, "validates rules, prices and dialect names; authenticates nodes"},
+	{"coordinator", []string{"coordinator", "compliance", "geo", "relay/meter", "relay/llm", "relay/dialect/vendor", "mesh/identity"}, "validates rules, prices, dialect and vendor names; authenticates nodes"},
 	{"compliance", []string{"compliance", "geo"}, "rules speak of countries"},
 	{"compliance/mask", []string{"compliance", "geo", "relay/llm", "relay/dialect", "relay/sse"}, "masks inside messages and streams"},
 	{"mesh", []string{"mesh", "geo"}, "samples are places and times"},

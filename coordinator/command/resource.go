@@ -27,6 +27,7 @@ type Provider struct {
 	Tenant     string    `json:"tenant,omitempty" yaml:"tenant"` // whose account it is: nobody else's requests go there; "" = shared
 	Limits     RateLimit `json:"limits,omitzero" yaml:"limits"`
 	Timeouts   Timeouts  `json:"timeouts,omitzero" yaml:"timeouts"`
+	Vendor     string    `json:"vendor,omitempty" yaml:"vendor"` // a row of the vendors' table; "" = as base_url tells
 	Version    uint64    `json:"version,omitempty" yaml:"-"`
 }
 
@@ -67,6 +68,7 @@ type Model struct {
 	Targets   []Target `json:"targets" yaml:"targets"`
 	Fallbacks []string `json:"fallbacks,omitempty" yaml:"fallbacks"`
 	Price     Price    `json:"price,omitzero" yaml:"price"`
+	MaxOutput int64    `json:"max_output,omitempty" yaml:"max_output"` // tokens; 0 = as the table of model families says
 	Version   uint64   `json:"version,omitempty" yaml:"-"`
 }
 
@@ -76,6 +78,8 @@ type Target struct {
 	Model    string `json:"model" yaml:"model"`
 	Weight   int    `json:"weight,omitempty" yaml:"weight"` // 0 counts as 1
 	Tier     int    `json:"tier,omitempty" yaml:"tier"`
+	// MaxOutput counts before the model's.
+	MaxOutput int64 `json:"max_output,omitempty" yaml:"max_output"`
 }
 
 // Price is USD per million units, as decimal strings; all empty = unknown.

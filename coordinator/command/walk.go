@@ -37,6 +37,7 @@ func (p *Provider) Walk(c *Coder) {
 	c.Nest(10, &p.Timeouts)
 	c.Uint(11, &p.Version)
 	c.Str(12, &p.Tenant)
+	c.Str(13, &p.Vendor)
 }
 
 // Walk implements Record.
@@ -76,6 +77,7 @@ func (m *Model) Walk(c *Coder) {
 	c.Strs(4, &m.Fallbacks)
 	c.Nest(5, &m.Price)
 	c.Uint(6, &m.Version)
+	c.Int(7, &m.MaxOutput)
 }
 
 // Walk implements Record.
@@ -84,6 +86,7 @@ func (t *Target) Walk(c *Coder) {
 	c.Str(2, &t.Model)
 	c.Small(3, &t.Weight)
 	c.Small(4, &t.Tier)
+	c.Int(5, &t.MaxOutput)
 }
 
 // Walk implements Record.

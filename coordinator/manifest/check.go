@@ -11,6 +11,7 @@ import (
 	"github.com/causeway-mesh/causeway/coordinator/command"
 	"github.com/causeway-mesh/causeway/coordinator/state"
 	"github.com/causeway-mesh/causeway/geo"
+	"github.com/causeway-mesh/causeway/relay/dialect/vendor"
 	"github.com/causeway-mesh/causeway/relay/meter"
 )
 
@@ -136,6 +137,9 @@ func (c *checker) provider(p *state.Provider, path string) {
 	}
 	c.unique(path+".dialects", p.Dialects)
 	c.baseURL(path+".base_url", p.BaseURL)
+	if p.Vendor != "" {
+		c.word(path+".vendor", p.Vendor, vendor.Names())
+	}
 	if len(p.Auth.Secrets) > 0 || p.Auth.Scheme != "" {
 		c.word(path+".auth.scheme", p.Auth.Scheme, schemes)
 	}
@@ -201,6 +205,7 @@ func (c *checker) model(m *state.Model, path string) {
 		}
 		c.natural(at+".weight", int64(t.Weight))
 		c.natural(at+".tier", int64(t.Tier))
+		c.natural(at+".max_output", t.MaxOutput)
 		for j := range i {
 			if o := m.Targets[j]; o.Provider == t.Provider && o.Model == t.Model {
 				c.add(at, "keep one of them", "the same target as %s", indexed("targets", j))
@@ -212,6 +217,7 @@ func (c *checker) model(m *state.Model, path string) {
 		c.add(indexed(path+".fallbacks", i), "name another model", "a model cannot be its own fallback")
 	}
 	c.price(path+".price", m.Price)
+	c.natural(path+".max_output", m.MaxOutput)
 }
 
 func (c *checker) price(path string, p state.Price) {

@@ -207,9 +207,9 @@ func TestEveryFieldParses(t *testing.T) {
 	walk(reflect.TypeFor[state.Document]())
 	doc := mustRead(t, full(t))
 	for path, want := range map[string]int{
-		"version": 1, "providers[0].auth.secrets[0].value": 7, "providers[0].timeouts.total": 13, "models[1]": 20,
-		"policy.rules[2].when.class[1]": 31, "route.hedge.max_extra_usd": 33, "tenants[0].labels.team": 22,
-		"keys[0].nothing.there": 23, "nowhere": 1,
+		"version": 1, "providers[0].auth.secrets[0].value": 7, "providers[0].timeouts.total": 13, "models[1]": 22,
+		"policy.rules[2].when.class[1]": 33, "route.hedge.max_extra_usd": 35, "tenants[0].labels.team": 24,
+		"keys[0].nothing.there": 25, "nowhere": 1,
 	} {
 		if got := doc.Line(path); got != want {
 			t.Errorf("%s is on line %d, found %d", path, want, got)

@@ -207,6 +207,7 @@ func (t *tx) putModel(m Model, field string) {
 		if m.Targets[i].Weight < 0 {
 			t.fail(Invalid, at(field, indexed("targets", i)+".weight"), "a weight may not be negative")
 		}
+		t.nonNegative(at(field, indexed("targets", i)), counter{"max_output", m.Targets[i].MaxOutput})
 		m.Targets[i].Weight = cmp.Or(m.Targets[i].Weight, 1)
 		m.Targets[i].Model = cmp.Or(m.Targets[i].Model, m.ID)
 	}
@@ -215,6 +216,7 @@ func (t *tx) putModel(m Model, field string) {
 			t.fail(Invalid, at(field, indexed("aliases", i)), "%q is no model name", a)
 		}
 	}
+	t.nonNegative(field, counter{"max_output", m.MaxOutput})
 	t.touchModel(m.ID, field)
 	put(t, &t.Models, command.Models, m.ID, m, func(m *Model) *uint64 { return &m.Version })
 }

@@ -40,7 +40,8 @@ func (a *app) model() *cobra.Command {
 		setID: func(v *m, id string) { v.ID = or(v.ID, id) },
 		fields: []field[m]{
 			words("alias", "further names", func(v *m) *[]string { return &v.Aliases }),
-			{name: "target", usage: "who serves it: provider=ID,model=NAME,tier=0,weight=1 (repeat it); replaces all", set: setTargets},
+			{name: "target", usage: "who serves it: provider=ID,model=NAME,tier=0,weight=1,max_output=8192 (repeat it); replaces all", set: setTargets},
+			number("max-output", "the most tokens that it writes; 0 = as the shipped table says", func(v *m) *int64 { return &v.MaxOutput }),
 			words("fallback", "models that may answer instead", func(v *m) *[]string { return &v.Fallbacks }),
 			{name: "price", usage: "USD per million: input=2.50,cached_input=1.25,cache_write=0,output=10,unit=token", set: setPrice},
 		},
@@ -70,8 +71,13 @@ func setTargets(v *state.Model, list []string) error {
 				return number(&t.Tier, 0)
 			case "weight":
 				return number(&t.Weight, 1)
+			case "max_output":
+				var n int
+				err := number(&n, 1)
+				t.MaxOutput = int64(n)
+				return err
 			default:
-				return fmt.Errorf("%q is not one of provider, model, tier, weight", name)
+				return fmt.Errorf("%q is not one of provider, model, tier, weight, max_output", name)
 			}
 			return nil
 		})

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/causeway-mesh/causeway/coordinator/manifest"
 	"github.com/causeway-mesh/causeway/coordinator/state"
+	"github.com/causeway-mesh/causeway/relay/dialect/vendor"
 )
 
 func (a *app) provider() *cobra.Command {
@@ -30,6 +32,7 @@ func (a *app) provider() *cobra.Command {
 		fields: []field[p]{
 			words("dialect", "openai-chat, openai-responses, anthropic-messages, gemini", func(v *p) *[]string { return &v.Dialects }),
 			text("base-url", "as that vendor's SDK takes it", func(v *p) *string { return &v.BaseURL }),
+			text("vendor", "whose rules it follows, where base-url does not tell: "+strings.Join(vendor.Names(), ", "), func(v *p) *string { return &v.Vendor }),
 			text("scheme", "bearer, x-api-key or x-goog-api-key", func(v *p) *string { return &v.Auth.Scheme }),
 			{name: "secret", usage: "a credential: id=a,value=env:NAME,weight=1 (repeat it); replaces all, without a value keeps the former one", set: setSecrets},
 			words("processing", "countries where it may process, or *", func(v *p) *[]string { return &v.Processing }),
