@@ -178,7 +178,7 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 	tap := registry.Backend(r.dialect).NewTap(x.op.op)
 	x.out.elements = 0
 	var filter *openai.UsageFilter
-	if r.dialect == llm.OpenAIChat && x.head.Usage.Injects() {
+	if r.dialect == llm.OpenAIChat && x.head.Usage.Injects() && !r.target.Facts(r.dialect).Quirks.NoStreamUsage {
 		filter = openai.NewUsageFilter()
 	}
 	held := x.held[:0]

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/causeway-mesh/causeway/mesh/tunnel"
 	"github.com/causeway-mesh/causeway/relay/dialect"
@@ -26,11 +28,18 @@ func (s *Server) prepare(x *exchange, r *route) (Body, http.Header, error) {
 	// vendor would refuse signatures that are not its own. What is never converted is not looked into.
 	foreign := x.op.pass == nil && !embeds(x.op.op) && carrier.Within(x.body)
 	if !r.convert && !foreign {
-		x.losses = nil
-		edits := merge(registry.Backend(r.dialect).Splice(x.op.op, x.head, r.target.Model), x.unmark)
+		x.losses, x.after = nil, dialect.After{}
+		head := x.head
+		if r.target.Facts(r.dialect).Quirks.NoStreamUsage {
+			head.Usage = dialect.IncludeUsage{} // the provider would refuse the whole request
+		}
+		edits := merge(registry.Backend(r.dialect).Splice(x.op.op, head, r.target.Model), x.unmark)
 		return Body{Bytes: x.body, Memory: x.memory, Edits: edits}, nil, nil
 	}
 	enc, err := x.encode(r, x.op.op)
+	if err == nil {
+		err = s.cover(x, enc.Limit)
+	}
 	if err != nil {
 		return Body{}, nil, err
 	}
@@ -39,7 +48,8 @@ func (s *Server) prepare(x *exchange, r *route) (Body, http.Header, error) {
 
 // encode writes the request in the dialect of r as operation op, and notes what that loses.
 func (x *exchange) encode(r *route, op llm.Op) (enc dialect.Encoded, err error) {
-	o := dialect.EncodeOptions{Model: r.target.Model, Scope: r.target.Provider.ID}
+	facts := r.target.Facts(r.dialect)
+	o := dialect.EncodeOptions{Model: r.target.Model, MaxOutput: facts.MaxOutput, Fill: facts.Fill, Scope: r.target.Provider.ID, Quirks: facts.Quirks}
 	if err := x.decode(); err != nil {
 		return enc, err
 	}
@@ -66,7 +76,7 @@ func (x *exchange) encode(r *route, op llm.Op) (enc dialect.Encoded, err error) 
 			return enc, f
 		}
 	}
-	x.losses = enc.Losses
+	x.losses, x.after = enc.Losses, enc.After
 	return enc, nil
 }
 
@@ -146,6 +156,9 @@ func (s *Server) convertUnary(x *exchange, r *route, ans Answer, reply tunnel.Re
 	if x.op.op == llm.OpGenerate && resp.Empty() {
 		return fault.New(fault.UpstreamProtocol, "the provider's answer holds no content").At(fault.Sent)
 	}
+	if resp, err = x.after.Response(resp); err != nil {
+		return fault.As(err).At(fault.Sent)
+	}
 	if x.head.Stream { // asked to stream, the provider answered whole
 		return s.replay(x, r, client, resp)
 	}
@@ -177,7 +190,24 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 	client, _ := registry.Client(x.op.dialect)
 	dec := provider.NewEventDecoder(x.decodeOptions(r))
 	c := s.newConversion(x, r, client)
-	var events []llm.Event
+	after := x.after.Stream()
+	var events, seen []llm.Event
+	take := func() error {
+		out := events
+		if after != nil {
+			seen = seen[:0]
+			for i := range events {
+				seen = after.Push(seen, &events[i])
+			}
+			out = seen
+		}
+		for i := range out {
+			if err := c.take(&out[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for {
 		chunk, err := ans.Next()
 		frames.Feed(chunk)
@@ -193,10 +223,11 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 				continue
 			}
 			events = dec.Push(events[:0], ev.Name, ev.Data)
-			for i := range events {
-				if terr := c.take(&events[i]); terr != nil {
-					return terr
-				}
+			if terr := take(); terr != nil {
+				return terr
+			}
+			if after != nil && after.Done() {
+				return c.end() // nothing that still comes would be seen: closing ends the provider's work
 			}
 		}
 		if ferr := frames.Err(); ferr != nil {
@@ -212,10 +243,8 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 			return fault.As(err)
 		}
 		events = dec.End(events[:0])
-		for i := range events {
-			if terr := c.take(&events[i]); terr != nil {
-				return terr
-			}
+		if terr := take(); terr != nil {
+			return terr
 		}
 		return c.end()
 	}
@@ -330,7 +359,7 @@ func (s *Server) convertedRequest(x *exchange, r *route, req *tunnel.Request, he
 	req.Method = http.MethodPost
 	req.RawQuery = ""
 	if r.dialect == llm.Gemini {
-		req.Path = registry.Backend(r.dialect).Path(llm.Op(req.Op), "v1beta", r.target.Model, x.head.Stream)
+		req.Path = r.target.Facts(r.dialect).Path(registry.Backend(r.dialect).Path(llm.Op(req.Op), "v1beta", r.target.Model, x.head.Stream))
 		if x.head.Stream {
 			req.RawQuery = "alt=sse"
 		}
@@ -344,8 +373,33 @@ func (s *Server) convertedRequest(x *exchange, r *route, req *tunnel.Request, he
 		req.Header = append(req.Header, tunnel.Field{Name: "User-Agent", Value: ua})
 	}
 	for name, values := range header {
+		if name == betaHeader {
+			continue
+		}
 		for _, v := range values {
 			req.Header = append(req.Header, tunnel.Field{Name: name, Value: v})
 		}
 	}
+}
+
+const betaHeader = "Anthropic-Beta"
+
+// mergeBetas adds the betas that an encoded body needs to those that the client asked for. A client of
+// another protocol may name betas too; what they stand for is in the body, not in the protocol.
+func mergeBetas(fields []tunnel.Field, client, encoded http.Header) []tunnel.Field {
+	ours := encoded.Values(betaHeader)
+	theirs := client.Values(betaHeader)
+	if len(ours) == 0 {
+		return fields
+	}
+	var all []string
+	for _, list := range append(slices.Clone(theirs), ours...) {
+		for name := range strings.SplitSeq(list, ",") {
+			if name = strings.TrimSpace(name); name != "" && !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
+	}
+	fields = slices.DeleteFunc(fields, func(f tunnel.Field) bool { return f.Name == betaHeader })
+	return append(fields, tunnel.Field{Name: betaHeader, Value: strings.Join(all, ",")})
 }

@@ -85,6 +85,7 @@ type exchange struct {
 	// reserve
 	hold     lease.Hold
 	reserved int64 // tokens: the most that the request can use
+	output   int64 // of them, for one answer
 	limits   []lease.Applied
 
 	// plan
@@ -104,8 +105,9 @@ type exchange struct {
 	canonical   *llm.Request // decoded once, when a route converts
 	undecodable error        // why that is not possible
 	embed       *llm.EmbedRequest
-	guess       int64      // input tokens, where the provider that embedded states none; 0 = not known
-	losses      []llm.Loss // of the attempt that is running or that answered
+	guess       int64         // input tokens, where the provider that embedded states none; 0 = not known
+	losses      []llm.Loss    // of the attempt that is running or that answered
+	after       dialect.After // as losses
 
 	outcome Outcome
 }

@@ -133,6 +133,7 @@ func (s *Server) attempt(ctx context.Context, x *exchange, r *route, body Body, 
 	if r.convert {
 		s.convertedRequest(x, r, &req, header)
 	}
+	req.Header = mergeBetas(req.Header, x.r.Header, header)
 	ans, err := s.cfg.Forward.Forward(ctx, r.exit, req, body)
 	if err == nil {
 		err = s.answer(x, r, att, ans)
@@ -165,7 +166,7 @@ func (s *Server) request(x *exchange, r *route, body Body) tunnel.Request {
 		op = registry.Asked(op, r.dialect)
 	}
 	if x.op.pass == nil {
-		path = registry.Backend(r.dialect).Path(op, x.op.version, r.target.Model, x.head.Stream)
+		path = r.target.Facts(r.dialect).Path(registry.Backend(r.dialect).Path(op, x.op.version, r.target.Model, x.head.Stream))
 	}
 	return tunnel.Request{
 		ID: x.id, Attempt: uint8(len(x.outcome.Attempts)), Timeout: time.Until(x.start.Add(maxRequest)),

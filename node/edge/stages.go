@@ -104,6 +104,31 @@ func (s *Server) reserve(x *exchange) error {
 		x.hold = hold
 		return nil
 	}
+	return denied(denial, tokens)
+}
+
+// cover reserves what an encoded request may use beyond what the client stated: some models count
+// thinking into a limit that must be higher than it.
+func (s *Server) cover(x *exchange, limit int64) error {
+	more := limit - x.output
+	if more <= 0 {
+		return nil
+	}
+	if now := time.Now(); len(x.limits) > 0 {
+		// As one reservation: a request as large as the limit passes when nothing else runs.
+		x.hold.Release(now)
+		hold, denial, ok := s.limits.ReserveAll(now, x.limits, x.reserved+more)
+		if !ok {
+			x.hold, _, _ = s.limits.ReserveAll(now, x.limits, x.reserved) // earlier attempts are settled from it
+			return denied(denial, x.reserved+more)
+		}
+		x.hold = hold
+	}
+	x.output, x.reserved = limit, x.reserved+more
+	return nil
+}
+
+func denied(denial lease.Denial, tokens int64) *fault.Error {
 	after := max(denial.RetryAfter, time.Millisecond)
 	switch denial.Kind {
 	case lease.Concurrency:
@@ -124,7 +149,10 @@ func most(x *exchange) int64 {
 	case embeds(op):
 		return meter.Count(x.body)
 	}
-	return meter.EstimateBody(x.body, x.head.MaxOutput*max(x.head.Choices, 1))
+	if x.output = x.head.MaxOutput; x.output <= 0 {
+		x.output = max(meter.DefaultMaxOutput, x.model.Fill)
+	}
+	return meter.EstimateBody(x.body, x.output*max(x.head.Choices, 1))
 }
 
 // rateHeaders shows the tightest of the limits that apply, in the client's own protocol.

@@ -13,6 +13,7 @@ import (
 	"github.com/causeway-mesh/causeway/coordinator/lease"
 	"github.com/causeway-mesh/causeway/coordinator/state"
 	"github.com/causeway-mesh/causeway/geo"
+	"github.com/causeway-mesh/causeway/relay/dialect/vendor"
 	"github.com/causeway-mesh/causeway/relay/llm"
 	"github.com/causeway-mesh/causeway/relay/meter"
 )
@@ -156,7 +157,14 @@ func (s *Snapshot) compileModels(v *api.NodeView) error {
 			if !ok {
 				continue // an exit's view leaves out the providers that it may not call
 			}
-			out.Targets = append(out.Targets, Target{Provider: p, Model: t.Model, Weight: max(t.Weight, 1), Tier: t.Tier})
+			target := Target{Provider: p, Model: t.Model, Weight: max(t.Weight, 1), Tier: t.Tier, facts: new([len(llm.Dialects)]vendor.Facts)}
+			for i, d := range llm.Dialects {
+				target.facts[i] = vendor.For(p.Spec.Vendor, p.Spec.BaseURL, d, t.Model, cmp.Or(t.MaxOutput, m.MaxOutput))
+			}
+			if len(p.Dialects) > 0 { // a request is converted to the first
+				out.Fill = max(out.Fill, target.Facts(p.Dialects[0]).Fill)
+			}
+			out.Targets = append(out.Targets, target)
 		}
 		out.EqualWeights = !slices.ContainsFunc(out.Targets, func(t Target) bool { return t.Weight != out.Targets[0].Weight })
 		s.ModelNames = append(s.ModelNames, m.ID)
@@ -171,6 +179,7 @@ func (s *Snapshot) compileModels(v *api.NodeView) error {
 		for _, f := range m.Fallbacks {
 			if fm, ok := s.models[f]; ok && fm != s.models[m.ID] {
 				s.models[m.ID].Fallbacks = append(s.models[m.ID].Fallbacks, fm)
+				s.models[m.ID].Fill = max(s.models[m.ID].Fill, fm.Fill)
 			}
 		}
 	}

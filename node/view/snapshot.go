@@ -15,6 +15,7 @@ import (
 	"github.com/causeway-mesh/causeway/coordinator/lease"
 	"github.com/causeway-mesh/causeway/coordinator/state"
 	"github.com/causeway-mesh/causeway/geo"
+	"github.com/causeway-mesh/causeway/relay/dialect/vendor"
 	"github.com/causeway-mesh/causeway/relay/llm"
 	"github.com/causeway-mesh/causeway/relay/meter"
 )
@@ -126,6 +127,8 @@ type Model struct {
 	Fallbacks []*Model
 	Price     meter.Price
 	Unit      string // that Price is for: token, character, image, second
+	// Fill is the most that an encoder states as a limit where the client states none.
+	Fill int64
 	// EqualWeights: the operator stated no shares among the targets.
 	EqualWeights bool
 }
@@ -136,7 +139,19 @@ type Target struct {
 	Model    string // the upstream's name
 	Weight   int
 	Tier     int
+
+	facts *[len(llm.Dialects)]vendor.Facts // in the order of llm.Dialects
 }
+
+// Facts is what the provider and the model refuse, and where they differ, when asked in dialect d.
+func (t *Target) Facts(d llm.Dialect) *vendor.Facts {
+	if i := slices.Index(llm.Dialects[:], d); i >= 0 && t.facts != nil {
+		return &t.facts[i]
+	}
+	return &unknown
+}
+
+var unknown vendor.Facts
 
 // Authenticate finds the key whose secret this is. It compares keyed hashes, so its time does not
 // depend on how much of a secret is right; expired former secrets of rotated keys do not count.
