@@ -144,6 +144,7 @@ func TestFollowUpsGoToTheAccountThatKeepsThem(t *testing.T) {
 		v.Models = append(v.Models,
 			state.Model{ID: "pair", Targets: []state.Target{{Provider: "openai", Model: "gpt-4o"}, {Provider: "second", Model: "gpt-4o"}, {Provider: "anthropic", Model: "fake", Tier: 1}}},
 			state.Model{ID: "only-second", Targets: []state.Target{{Provider: "second", Model: "gpt-4o"}}},
+			state.Model{ID: "falls-back", Targets: []state.Target{{Provider: "anthropic", Model: "fake-500"}}, Fallbacks: []string{"only-second"}},
 			state.Model{ID: "claude", Targets: []state.Target{{Provider: "anthropic", Model: "fake"}}})
 	})
 	kept := map[string]string{}
@@ -164,6 +165,10 @@ func TestFollowUpsGoToTheAccountThatKeepsThem(t *testing.T) {
 		if a := r.do(http.MethodGet, "/v1/responses/"+id, ""); a.status != 200 || r.last().Served.Provider != provider {
 			t.Errorf("%d by %+v", a.status, r.last().Served)
 		}
+	}
+	// A fallback may be what keeps it.
+	if a := r.post("/v1/responses", `{"model":"falls-back","input":"two","previous_response_id":"`+kept["second"]+`"}`); a.status != 200 || r.last().Served.Provider != "second" {
+		t.Errorf("%d by %+v: %s", a.status, r.last().Served, a.body)
 	}
 	refused := func(why, model, id string, status int, want string, header ...string) {
 		t.Helper()
@@ -329,6 +334,9 @@ func TestStoredThingsComeBack(t *testing.T) {
 	file := idOf(t, a.body)
 	if o := r.last(); o.Model != "(stored)" || o.UsageKind != edge.UsageUncounted || len(r.audit.intents) != 1 || len(r.audit.outcomes) != 1 {
 		t.Errorf("%s %s, %d intents", o.Model, o.UsageKind, len(r.audit.intents))
+	}
+	if a := r.do(http.MethodPost, "/v1/files", strings.Repeat("x", 1<<20+1)); a.status != 413 || !strings.Contains(a.body, "in parts") {
+		t.Errorf("%d %s", a.status, a.body)
 	}
 	for _, c := range []struct{ method, path, body, want string }{
 		{http.MethodGet, "/v1/files", "", file},

@@ -10,6 +10,7 @@ import (
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/lend"
+	"github.com/causeway-mesh/causeway/relay/llm"
 	"github.com/causeway-mesh/causeway/relay/splice"
 )
 
@@ -74,6 +75,9 @@ const (
 // same limit, and travels on uncompressed.
 func (s *Server) read(x *exchange) error {
 	tooLarge := func() error {
+		if x.op.op == llm.OpStored {
+			return fault.New(fault.TooLarge, "the body is larger than %d bytes, this edge's limit; send a larger file in parts, as the protocol's uploads do", s.cfg.MaxBody)
+		}
 		return fault.New(fault.TooLarge, "the body is larger than %d bytes, this edge's limit", s.cfg.MaxBody)
 	}
 	if x.r.ContentLength > s.cfg.MaxBody {

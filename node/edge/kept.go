@@ -30,7 +30,7 @@ func (s *Server) narrow(x *exchange) error {
 // bind finds the account that keeps what the request refers to.
 func (s *Server) bind(x *exchange) error {
 	k := x.head.Kept
-	if k.Previous == "" && !k.Conversation || !slices.ContainsFunc(x.model.Targets, func(t view.Target) bool { return t.Provider.Speaks(x.op.dialect) }) {
+	if k.Previous == "" && !k.Conversation || !x.reaches(func(p *view.Provider) bool { return p.Speaks(x.op.dialect) }) {
 		return nil // what no provider of the model keeps is refused by the conversion, which names the field
 	}
 	x.own = k.Conversation // conversations are never marked: they are for accounts of one tenant
@@ -49,13 +49,21 @@ func (s *Server) bind(x *exchange) error {
 	case x.only != nil && x.only != p:
 		f.Message = "the previous response is kept by another account than x-causeway-provider names"
 		return f
-	case !slices.ContainsFunc(x.model.Targets, func(t view.Target) bool { return t.Provider == p }):
+	case !x.reaches(func(to *view.Provider) bool { return to == p }):
 		f.Kind, f.Message = fault.Malformed, "the account that keeps the previous response does not serve this model; name one of the models that it serves"
 		return f
 	}
 	x.only = p
 	x.unmark = []splice.Edit{{Span: k.PreviousSpan, Text: []byte(dialect.Quote(raw))}}
 	return nil
+}
+
+// reaches reports whether the model or one of its fallbacks goes to an account of that kind.
+func (x *exchange) reaches(kind func(p *view.Provider) bool) bool {
+	to := func(t view.Target) bool { return kind(t.Provider) }
+	return slices.ContainsFunc(x.model.Targets, to) || slices.ContainsFunc(x.model.Fallbacks, func(m *view.Model) bool {
+		return x.key.MayUse(m.ID) && slices.ContainsFunc(m.Targets, to)
+	})
 }
 
 // merge puts edits of different spans in order.

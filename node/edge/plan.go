@@ -275,7 +275,7 @@ func (s *Server) alternatives(x *exchange) string {
 	var names []string
 	for _, id := range x.snapshot.ModelNames {
 		m, _ := x.snapshot.Model(id)
-		if !x.key.MayUse(id) || !slices.ContainsFunc(m.Targets, func(t view.Target) bool { return serves(t.Provider, x.op) }) {
+		if !x.key.MayUse(id) || !slices.ContainsFunc(m.Targets, func(t view.Target) bool { return t.Provider.Open(x.key.Tenant) && serves(t.Provider, x.op) }) {
 			continue
 		}
 		if names = append(names, id); len(names) == 5 {
