@@ -275,7 +275,7 @@ func (c *Client) View(ctx context.Context, since uint64, wait time.Duration) (v 
 // coordinator do not come back at the same moment.
 const (
 	watchMin = 100 * time.Millisecond
-	watchMax = 20 * time.Second
+	watchMax = 8 * time.Second // restricted classes wait for a coordinator: seconds after its return, not half a minute
 )
 
 // Watch calls on with every new view, newest only, and with nil when a poll confirmed that the last
