@@ -84,7 +84,8 @@ var keepalives = map[string]string{
 }
 
 // A stream that stays silent is kept open in its protocol's form, and may still fail over: nothing
-// but idle bytes has reached the client.
+// but idle bytes has reached the client. peers.md 4, row 20: "60 s idle timeouts cut silent thinking
+// streams" (maximhq/bifrost #5212, BerriAI/litellm #34374).
 func TestSilentStreamIsKeptOpenAndFailsOver(t *testing.T) {
 	simulate(t, func(t *testing.T, m *Mesh) {
 		hung, good := m.AddProvider("hung", us, fake.Options{}), m.AddProvider("good", us, fake.Options{})

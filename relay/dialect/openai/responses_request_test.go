@@ -171,7 +171,8 @@ func TestResponsesRefusesWhatItCannotAsk(t *testing.T) {
 }
 
 // What needs the vendor's store is refused for any other provider: the client asked for a conversation
-// that is not in the request.
+// that is not in the request. peers.md 4, row 27: "previous_response_id sent to the wrong account"
+// (higress-group/higress #3841, #4688).
 func TestResponsesStateIsRefusedElsewhere(t *testing.T) {
 	t.Parallel()
 	for _, member := range []string{`"previous_response_id":"resp_1"`, `"conversation":"conv_1"`, `"background":true`, `"prompt":{"id":"pmpt_1"}`, `"max_tool_calls":3`, `"context_management":[{"type":"compaction"}]`} {
