@@ -3,6 +3,7 @@ package anthropic_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/causeway-mesh/causeway/relay/dialect/anthropic"
 	"github.com/causeway-mesh/causeway/relay/dialect/convtest"
 	"github.com/causeway-mesh/causeway/relay/llm"
+	"github.com/causeway-mesh/causeway/relay/splice"
 )
 
 // longStream is an answer of thinking, text and two calls, 200 deltas in all.
@@ -78,6 +80,23 @@ func BenchmarkRequest100KB(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		convert(b, body)
+	}
+}
+
+// What pass-through costs of a request: one scan, and the model's name changed.
+func BenchmarkPeekAndSplice100KB(b *testing.B) {
+	body := agentBody(100 << 10)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		h, err := anthropic.Frontend{}.Peek(llm.OpGenerate, body)
+		if err != nil {
+			b.Fatal(err)
+		}
+		edits := anthropic.Backend{}.Splice(llm.OpGenerate, h, "another-model")
+		if n, err := splice.NewReader(body, edits).WriteTo(io.Discard); err != nil || n <= int64(len(body)) {
+			b.Fatal(n, err)
+		}
 	}
 }
 
