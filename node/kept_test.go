@@ -512,3 +512,25 @@ func TestResultsOfBatchesLeadBackHere(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }
+
+// A fallback may keep what the model that was asked for cannot: the id is checked before either is tried.
+func TestFallbacksSeeNoForeignResponse(t *testing.T) {
+	r := newRig(t, func(v *api.NodeView) {
+		shared(v)
+		v.Models = append(v.Models,
+			state.Model{ID: "first", Targets: []state.Target{{Provider: "anthropic", Model: "fake"}}, Fallbacks: []string{"second"}},
+			state.Model{ID: "second", Targets: []state.Target{{Provider: "openai", Model: "gpt-4o"}}})
+	})
+	id := idOf(t, r.post("/v1/responses", `{"model":"gpt-4o","input":"one"}`).body)
+	raw := id[:len(id)-25]
+	for _, member := range []string{`"previous_response_id":"` + raw + `"`, `"previous_response_id":"` + id + `"`, `"conversation":"conv_1"`} {
+		a := r.post("/v1/responses", `{"model":"first","input":"x",`+member+`}`, "Authorization", "Bearer "+otherKey)
+		if a.status != 400 && a.status != 403 || len(r.last().Attempts) != 0 {
+			t.Errorf("%s: %d %s", member, a.status, a.body)
+		}
+	}
+	// Its own tenant is answered by the account that keeps it.
+	if a := r.post("/v1/responses", `{"model":"first","input":"x","previous_response_id":"`+id+`"}`); a.status != 200 || r.last().Served.Provider != "openai" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}

@@ -20,7 +20,9 @@ func (s *Server) narrow(x *exchange) error {
 	if id := x.r.Header.Get("X-Causeway-Provider"); id != "" {
 		p := x.snapshot.Providers[id]
 		if p == nil || !p.Open(x.key.Tenant) {
-			return fault.New(fault.Malformed, "x-causeway-provider: this tenant has no account %q", cut(id, 64))
+			f := fault.New(fault.Malformed, "x-causeway-provider: this tenant has no account %q", cut(id, 64))
+			f.Param = "x-causeway-provider"
+			return f
 		}
 		x.only = p
 	}
@@ -72,9 +74,11 @@ func merge(a, b []splice.Edit) []splice.Edit {
 		return a
 	}
 	out := slices.Concat(a, b)
-	slices.SortFunc(out, func(a, b splice.Edit) int { return a.Span.Start - b.Span.Start })
+	slices.SortFunc(out, byStart)
 	return out
 }
+
+func byStart(a, b splice.Edit) int { return a.Span.Start - b.Span.Start }
 
 // marker marks the ids of responses in an answer; nil where that is not needed.
 type marker struct {
