@@ -2,12 +2,14 @@ package edge
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/causeway-mesh/causeway/coordinator/state"
 	"github.com/causeway-mesh/causeway/node/view"
+	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/llm"
 )
 
@@ -175,6 +177,32 @@ func TestUploadsStayBelowTheBaseURL(t *testing.T) {
 		got, ok := below(c.base, c.target)
 		if got != c.want || ok != (c.want != "") {
 			t.Errorf("%s below %s: %q, %v", c.target, c.base, got, ok)
+		}
+	}
+}
+
+// Addresses stand in any order in an answer.
+func TestRelinkInAnyOrder(t *testing.T) {
+	x := &exchange{r: httptest.NewRequest(http.MethodGet, "http://edge.example/", http.NoBody), op: operation{prefix: "/anthropic"}}
+	list, own := `"data":[{"results_url":"https://v.example/v1/messages/batches/a/results"},{"results_url":null}]`, `"results_url":"https://v.example/v1/messages/batches/b/results"`
+	for _, doc := range []string{"{" + list + "," + own + "}", "{" + own + "," + list + "}"} {
+		want := strings.ReplaceAll(doc, "https://v.example", "http://edge.example/anthropic")
+		if got := string(new(Server).relink(x, []byte(doc))); got != want {
+			t.Errorf("%s\nbecomes %s", doc, got)
+		}
+	}
+}
+
+// Large numbers that a client states must not turn into a small reservation.
+func TestStatedTokensDoNotOverflow(t *testing.T) {
+	for _, h := range []dialect.Head{
+		{MaxOutput: 999_999_999_999_999_999, Choices: 10},
+		{MaxOutput: 999_999_999_999_999_999, Choices: 999_999_999_999_999_999},
+		{MaxOutput: 1 << 40, Choices: 1},
+	} {
+		x := &exchange{op: operation{op: llm.OpGenerate}, head: h, model: &view.Model{}, body: []byte(`{}`)}
+		if n := most(x); n < maxStated {
+			t.Errorf("%d x %d reserves %d", h.MaxOutput, h.Choices, n)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/causeway-mesh/causeway/mesh/tunnel"
@@ -138,7 +139,8 @@ func (s *Server) relink(x *exchange, doc []byte) []byte {
 			link(url[0].Of(c.Value), at[1].Start+c.Offset()+url[0].Start)
 		}
 	}
-	return splice.Apply(doc, merge(edits, nil))
+	slices.SortFunc(edits, byStart)
+	return splice.Apply(doc, edits)
 }
 
 // whole changes what must be changed in a whole answer before the client sees it.

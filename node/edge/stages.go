@@ -140,6 +140,9 @@ func denied(denial lease.Denial, tokens int64) *fault.Error {
 	}
 }
 
+// maxStated is how far a stated number of tokens or answers is believed; every limit is below it.
+const maxStated = 1 << 31
+
 // most bounds the tokens that a request can use: its input and the answer that it allows. Vectors have
 // no output tokens, and counting is free everywhere: it takes from the requests per minute only.
 func most(x *exchange) int64 {
@@ -152,7 +155,8 @@ func most(x *exchange) int64 {
 	if x.output = x.head.MaxOutput; x.output <= 0 {
 		x.output = max(meter.DefaultMaxOutput, x.model.Fill)
 	}
-	return meter.EstimateBody(x.body, x.output*max(x.head.Choices, 1))
+	// Both are the client's to state: a product that overflows would reserve nearly nothing.
+	return meter.EstimateBody(x.body, min(x.output, maxStated)*min(max(x.head.Choices, 1), maxStated))
 }
 
 // rateHeaders shows the tightest of the limits that apply, in the client's own protocol.
