@@ -240,20 +240,7 @@ func readChatSchema(f *llm.Format, v []byte, at string) (err error) {
 		return wrong(at, "an object")
 	}
 	for c := dialect.Walk(v); c.Next() && err == nil; {
-		switch string(c.Name) {
-		case "name":
-			f.Name, err = readText(c.Value, at+"/name")
-		case "description":
-			f.Description, err = readText(c.Value, at+"/description")
-		case "schema":
-			if err = isObject(c.Value, at+"/schema"); !unset(c.Value) {
-				f.Schema = llm.Raw(c.Value)
-			}
-		case "strict":
-			f.Strict, err = readBool(c.Value, at+"/strict")
-		default:
-			f.Extra = keep(f.Extra, c.Name, c.Value)
-		}
+		err = readSchema(f, c.Name, c.Value, at)
 	}
 	return err
 }

@@ -129,9 +129,9 @@ func (d *chatRequest) readMessage(v []byte, at string) error {
 		if out.Role = llm.RoleSystem; m.role == "developer" {
 			out.Role = llm.RoleDeveloper
 		}
-		out.Parts, err = readContent(m.content, at+"/content", textOnly)
+		out.Parts, err = readContent(m.content, at+"/content", textOnly.part)
 	case "user":
-		out.Parts, err = readContent(m.content, at+"/content", anyInput)
+		out.Parts, err = readContent(m.content, at+"/content", anyInput.part)
 	case "assistant":
 		out.Role = llm.RoleAssistant
 		out.Parts, err = readTurn(&m, at)
@@ -162,7 +162,7 @@ func (d *chatRequest) readResult(m *wireMessage, at string) error {
 		return wrong(at+"/name", "a string that is not empty")
 	}
 	var err error
-	if p.Content, err = readContent(m.content, at+"/content", anyInput); err != nil {
+	if p.Content, err = readContent(m.content, at+"/content", anyInput.part); err != nil {
 		return err
 	}
 	if n := len(d.r.Messages); n > 0 && d.r.Messages[n-1].Role == llm.RoleTool {
@@ -177,7 +177,7 @@ func (d *chatRequest) readResult(m *wireMessage, at string) error {
 // readTurn reads an assistant message of the history.
 func readTurn(m *wireMessage, at string) ([]llm.Part, error) {
 	parts := readThinking(m, at)
-	content, err := readContent(m.content, at+"/content", turnContent)
+	content, err := readContent(m.content, at+"/content", turnContent.part)
 	if err != nil {
 		return nil, err
 	}
@@ -288,37 +288,8 @@ const (
 	turnContent         // text and refusals
 )
 
-// readContent reads content as a string or as parts. Text that says nothing is no part: some vendors
-// refuse it (vercel/ai #5576).
-func readContent(v []byte, at string, what accepts) ([]llm.Part, error) {
-	switch {
-	case unset(v):
-		return nil, nil
-	case v[0] == '"':
-		if len(v) == 2 {
-			return nil, nil
-		}
-		return []llm.Part{{Kind: llm.PartText, Text: dialect.Unquote(v), At: at}}, nil
-	case v[0] != '[':
-		return nil, wrong(at, "a string or a list of parts")
-	}
-	var out []llm.Part
-	i := 0
-	for c := dialect.Walk(v); c.Next(); i++ {
-		p := llm.Part{At: dialect.Index(at, i)}
-		if unset(c.Value) || c.Value[0] != '{' {
-			return nil, wrong(p.At, "an object")
-		}
-		if err := readPart(&p, c.Value, what); err != nil {
-			return nil, err
-		}
-		if (p.Kind == llm.PartText || p.Kind == llm.PartRefusal) && p.Text == "" {
-			continue
-		}
-		out = append(out, p)
-	}
-	return out, nil
-}
+// part reads one part of a content that has what a allows.
+func (a accepts) part(p *llm.Part, v []byte) error { return readPart(p, v, a) }
 
 func readPart(p *llm.Part, v []byte, what accepts) (err error) {
 	kind := ""

@@ -216,22 +216,11 @@ func readResponsesFormat(f *llm.Format, v []byte) (err error) {
 	}
 	kind := ""
 	for c := dialect.Walk(v); c.Next() && err == nil; {
-		switch string(c.Name) {
-		case "type":
+		if string(c.Name) == "type" {
 			kind, err = readText(c.Value, at+"/type")
-		case "name":
-			f.Name, err = readText(c.Value, at+"/name")
-		case "description":
-			f.Description, err = readText(c.Value, at+"/description")
-		case "schema":
-			if err = isObject(c.Value, at+"/schema"); !unset(c.Value) {
-				f.Schema = llm.Raw(c.Value)
-			}
-		case "strict":
-			f.Strict, err = readBool(c.Value, at+"/strict")
-		default:
-			f.Extra = keep(f.Extra, c.Name, c.Value)
+			continue
 		}
+		err = readSchema(f, c.Name, c.Value, at)
 	}
 	if err != nil {
 		return err

@@ -200,7 +200,7 @@ func (d *responsesRequest) readMessage(it *item, at string) error {
 	default:
 		return wrong(at+"/role", "one of user, assistant, system, developer")
 	}
-	parts, err := readItemContent(it.content, at+"/content", m.Role)
+	parts, err := readContent(it.content, at+"/content", partsOf(m.Role))
 	if err != nil {
 		return err
 	}
@@ -284,7 +284,7 @@ func (d *responsesRequest) readOutput(it *item, at string) (err error) {
 	if unset(it.output) {
 		return wrong(at+"/output", "a string or a list of parts")
 	}
-	if p.Content, err = readItemContent(it.output, at+"/output", llm.RoleUser); err != nil {
+	if p.Content, err = readContent(it.output, at+"/output", partsOf(llm.RoleUser)); err != nil {
 		return err
 	}
 	d.dropNext()
@@ -385,36 +385,9 @@ func joinTexts(v []byte) string {
 
 const paragraph = "\n\n"
 
-// readItemContent reads content or output as a string or as parts. Text that says nothing is no part:
-// some vendors refuse it (vercel/ai #5576).
-func readItemContent(v []byte, at string, role llm.Role) ([]llm.Part, error) {
-	switch {
-	case unset(v):
-		return nil, nil
-	case v[0] == '"':
-		if len(v) == 2 {
-			return nil, nil
-		}
-		return []llm.Part{{Kind: llm.PartText, Text: dialect.Unquote(v), At: at}}, nil
-	case v[0] != '[':
-		return nil, wrong(at, "a string or a list of parts")
-	}
-	var out []llm.Part
-	i := 0
-	for c := dialect.Walk(v); c.Next(); i++ {
-		p := llm.Part{At: dialect.Index(at, i)}
-		if c.Value[0] != '{' {
-			return nil, wrong(p.At, "an object")
-		}
-		if err := readItemPart(&p, c.Value, role); err != nil {
-			return nil, err
-		}
-		if (p.Kind == llm.PartText || p.Kind == llm.PartRefusal) && p.Text == "" {
-			continue
-		}
-		out = append(out, p)
-	}
-	return out, nil
+// partsOf reads the parts of content or output in a message of role.
+func partsOf(role llm.Role) func(*llm.Part, []byte) error {
+	return func(p *llm.Part, v []byte) error { return readItemPart(p, v, role) }
 }
 
 // itemPart is one content part on the wire.

@@ -105,6 +105,58 @@ func keep(e llm.Extra, name, v []byte) llm.Extra {
 	return append(e, llm.Member{Name: string(name), Value: llm.Raw(v)})
 }
 
+// readContent reads content or output, a string or a list of parts that part reads. Text that says nothing
+// is no part: some vendors refuse it (vercel/ai #5576).
+func readContent(v []byte, at string, part func(p *llm.Part, v []byte) error) ([]llm.Part, error) {
+	switch {
+	case unset(v):
+		return nil, nil
+	case v[0] == '"':
+		if len(v) == 2 {
+			return nil, nil
+		}
+		return []llm.Part{{Kind: llm.PartText, Text: dialect.Unquote(v), At: at}}, nil
+	case v[0] != '[':
+		return nil, wrong(at, "a string or a list of parts")
+	}
+	var out []llm.Part
+	i := 0
+	for c := dialect.Walk(v); c.Next(); i++ {
+		p := llm.Part{At: dialect.Index(at, i)}
+		if unset(c.Value) || c.Value[0] != '{' {
+			return nil, wrong(p.At, "an object")
+		}
+		if err := part(&p, c.Value); err != nil {
+			return nil, err
+		}
+		if (p.Kind == llm.PartText || p.Kind == llm.PartRefusal) && p.Text == "" {
+			continue
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// readSchema reads a member of the object that describes an output schema: response_format.json_schema
+// of chat, text.format of Responses.
+func readSchema(f *llm.Format, name, v []byte, at string) (err error) {
+	switch string(name) {
+	case "name":
+		f.Name, err = readText(v, at+"/name")
+	case "description":
+		f.Description, err = readText(v, at+"/description")
+	case "schema":
+		if err = isObject(v, at+"/schema"); !unset(v) {
+			f.Schema = llm.Raw(v)
+		}
+	case "strict":
+		f.Strict, err = readBool(v, at+"/strict")
+	default:
+		f.Extra = keep(f.Extra, name, v)
+	}
+	return err
+}
+
 // cacheMark reads prompt_cache_breakpoint {ttl} (openai-go v3.96.0: 30m, 12h), or the cache_control
 // {type, ttl} of OpenRouter and LiteLLM, whose default is Anthropic's five minutes.
 func cacheMark(name string, v []byte) llm.CacheTTL {
