@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -56,6 +57,11 @@ func run(ctx context.Context, write bool, only string) (err error) {
 	plan, err := setUp(ctx, mesh)
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(ready, func(s suite) bool { return s.name == "python current" }) {
+		if err := seeds(ctx, mesh); err != nil {
+			return err
+		}
 	}
 	var got results
 	for _, s := range ready {

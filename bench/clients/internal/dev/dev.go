@@ -149,6 +149,26 @@ func (m *Mesh) Call(ctx context.Context, method, path, body string) ([]byte, err
 	return b, err
 }
 
+// Env gives the variables that `causeway env` prints for a client, as NAME=VALUE.
+func (m *Mesh) Env(ctx context.Context, client string, args ...string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, m.Bin, append([]string{"env", client, "-o", "json"}, args...)...)
+	cmd.Dir = m.Dir // the dev mesh's files are found from here
+	cmd.Env = slices.DeleteFunc(os.Environ(), VendorVariable)
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("causeway env %s: %w", client, err)
+	}
+	var vars []struct{ Name, Value string }
+	if err := json.Unmarshal(out, &vars); err != nil {
+		return nil, fmt.Errorf("causeway env %s: %w", client, err)
+	}
+	var env []string
+	for _, v := range vars {
+		env = append(env, v.Name+"="+v.Value)
+	}
+	return env, nil
+}
+
 // Wait waits until the edge in us-west serves path to a key. Listing models takes nothing from any limit.
 func (m *Mesh) Wait(ctx context.Context, what, key, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
