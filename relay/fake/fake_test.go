@@ -489,6 +489,8 @@ func TestToolsJSONAndLimits(t *testing.T) {
 		{why: "chat: all", r: apis()[0].req("fake", "use the tools", false, oai), has: `"name":"z"`},
 		{why: "chat: none", r: apis()[0].req("fake", "use the tool", false, oai+`,"tool_choice":"none"`), has: `"finish_reason":"stop"`},
 		{why: "chat: offered but not asked", r: apis()[0].req("fake", "hi", false, oai), not: "tool_calls"},
+		{why: "chat: stated arguments", r: apis()[0].req("fake", `Use the z tool with {"a": [1]}, please.`, false, oai), has: `"arguments":"{\"a\": [1]}"`},
+		{why: "chat: arguments that are none", r: apis()[0].req("fake", `use the z tool with care`, false, oai), has: `"arguments":"{`},
 		{why: "messages: any", r: apis()[2].req("fake", "hi", false, claude+`,"tool_choice":{"type":"any"}`), has: `"input":` + want, not: `"z"`},
 		{why: "chat: JSON", r: apis()[0].req("fake", "json please", false, `,"response_format":{"type":"json_object"}`), has: `\"ok\":true`},
 		{why: "chat: schema", r: apis()[0].req("fake", "x", false, `,"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":`+schema+`}}`), has: q},

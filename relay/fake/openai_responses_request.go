@@ -102,7 +102,7 @@ func (q *responsesRequest) member(r *reader, key []byte) {
 		r.array(func(int) { q.sealed = r.str() == "reasoning.encrypted_content" || q.sealed })
 	case "conversation":
 		q.conversation = r.raw()
-	case "context_management", "max_tool_calls", "moderation", "prompt", "prompt_cache_key",
+	case "client_metadata", "context_management", "max_tool_calls", "moderation", "prompt", "prompt_cache_key",
 		"prompt_cache_options", "prompt_cache_retention", "safety_identifier", "service_tier", "top_logprobs", "truncation":
 		r.skip()
 	default:

@@ -177,7 +177,7 @@ func (p *prompt) perform(seed uint64, i int) *script {
 	if calls := p.wanted(); len(calls) > 0 {
 		s.stop = stopCalls
 		for _, t := range calls {
-			args := string(example(t.schema))
+			args := p.arguments(t)
 			s.calls = append(s.calls, call{t.name, args, pieces(args)})
 			s.out += int64(len(s.calls[len(s.calls)-1].pieces)) + 7
 		}
@@ -328,6 +328,20 @@ func (p *prompt) wanted() []tool {
 		return p.tools[:1]
 	}
 	return nil
+}
+
+// arguments are those that the prompt states, as in: use the NAME tool with {"a":1}. Else an example
+// of the tool's schema.
+func (p *prompt) arguments(t tool) string {
+	low := strings.ToLower(p.last) // may be of another length where letters are: then there is no JSON at the place
+	phrase := "use the " + strings.ToLower(t.name) + " tool with "
+	if i := strings.Index(low, phrase); i >= 0 && i+len(phrase) < len(p.last) {
+		d := jsontext.NewDecoder(strings.NewReader(p.last[i+len(phrase):]))
+		if v, err := d.ReadValue(); err == nil && v.Kind() == jsontext.KindBeginObject {
+			return string(v)
+		}
+	}
+	return string(example(t.schema))
 }
 
 // ends is where a prompt may steer: all of a short one, the first and last KiB of a long one.

@@ -5,7 +5,7 @@
 //
 // A prompt steers its answer (in its first or last KiB): "reply with exactly: X" is answered with X, "fake:tokens=N" makes the
 // answer N tokens long. With tools offered, "use the tool" calls the first one, "use the NAME tool"
-// that one and "use the tools" all of them; a tool result is answered with text. Models named
+// that one ("... with {JSON}": with these arguments) and "use the tools" all of them; a tool result is answered with text. Models named
 // fake-429, fake-500, … fail in the way that their name says; see FailureModels.
 package fake
 

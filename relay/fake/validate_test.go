@@ -55,6 +55,7 @@ func TestRefusesWhatTheVendorsRefuse(t *testing.T) {
 		{"chat: five stops", chat(`{"model":"fake","stop":["a","b","c","d","e"],` + hi + `}`), "array_above_max_length"},
 		{"chat: effort of a model that does not reason", chat(`{"model":"gpt-4o","messages":[{"role":"user","content":"x"}],"reasoning_effort":"low"}`), "Unrecognized request argument supplied: reasoning_effort"},
 		{"chat: no such effort", chat(`{"model":"gpt-5","messages":[{"role":"user","content":"x"}],"reasoning_effort":"huge"}`), "Invalid value: 'huge'"},
+		{"responses: effort of a model that does not reason", openAIPost("/v1/responses", `{"model":"gpt-4o","input":"x","client_metadata":{"cli":"1"},"reasoning":{"effort":"low"}}`), "'reasoning.effort' is not supported"},
 		{"responses: no such effort", openAIPost("/v1/responses", `{"model":"gpt-5","input":"x","reasoning":{"effort":"huge"}}`), "Invalid value: 'huge'"},
 		{"chat: tool result from nowhere", chat(`{"model":"fake","messages":[{"role":"tool","tool_call_id":"x","content":"y"}]}`), "preceeding message"},
 		{"chat: tool call without result", chat(`{"model":"fake","messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"w","arguments":"{}"}}]},{"role":"user","content":"x"}]` + toolC + `}`), "did not have response messages: c"},
