@@ -99,7 +99,9 @@ func hardExtra(d llm.Dialect, m llm.Member) bool {
 		}
 	case llm.AnthropicMessages:
 		switch name {
-		case "mcp_servers", "container", "context_management", "inference_geo", "fallbacks":
+		// Not context_management: without it the model reads the whole conversation, which is what it
+		// saves on. Claude Code always sends it.
+		case "mcp_servers", "container", "inference_geo", "fallbacks":
 			return true
 		}
 	case llm.Gemini:
