@@ -89,6 +89,8 @@ func variables(client, base, key, model string) (vars []variable, remarks []stri
 		remarks = []string{
 			"in ~/.codex/config.toml:", `  model = "` + or(model, "auto") + `"`, `  model_provider = "causeway"`, `  [model_providers.causeway]`, `  name = "Causeway"`,
 			`  base_url = "` + base + `/v1"`, `  env_key = "CAUSEWAY_API_KEY"`, `  wire_api = "responses"`,
+			"for models of other protocols, which have neither OpenAI's search nor its tool namespaces, also, above the first [table]:",
+			`  web_search = "disabled"`, `  features.multi_agent = false`,
 		}
 	}
 	return vars, remarks
