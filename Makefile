@@ -53,8 +53,9 @@ bench: build ## interleaved comparison with the bare proxies, printed as ratios
 	$(BIN) bench run
 
 .PHONY: clients
-clients: ## all client libraries against every dialect: writes results.json and the README's table
+clients: ## all client libraries against every dialect (CLI=1: the agents too); writes README's table
 	cd bench/clients && $(GO) test -count=1 . && $(GO) run ./matrix -write
+	$(if $(CLI),cd bench/clients && $(GO) run ./matrix -cli)
 
 .PHONY: geodata
 geodata: ## rebuild the embedded country database from Debian's tor-geoipdb

@@ -19,10 +19,19 @@ import (
 func main() {
 	write := flag.Bool("write", false, "write results.json and the README's table; else compare with them")
 	only := flag.String("suite", "", "run only the suites whose name starts with this; needs no -write")
+	cli := flag.Bool("cli", false, "run the agent CLIs instead, in a network namespace with loopback only")
+	inside := flag.Bool("inside", false, "set by -cli for the run inside the namespace")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *write, *only); err != nil {
+	work := func() error { return run(ctx, *write, *only) }
+	switch {
+	case *cli:
+		work = func() error { return enclosed(ctx) }
+	case *inside:
+		work = func() error { return runAgents(ctx) }
+	}
+	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, "clients:", err)
 		os.Exit(1)
 	}

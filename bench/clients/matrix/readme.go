@@ -29,10 +29,37 @@ func (r *results) table() string {
 		}
 		b.WriteString("\n")
 	}
+	if r.Agents != nil {
+		b.WriteString(r.agentTable())
+	}
 	for _, kind := range [...]struct{ status, title string }{{"fail", "Fails"}, {"n/a", "Does not apply"}} {
 		if notes := r.notes(kind.status); len(notes) > 0 {
 			fmt.Fprintf(&b, "\n%s:\n%s", kind.title, strings.Join(notes, ""))
 		}
+	}
+	return b.String()
+}
+
+// agentTable renders the command-line clients: each cell says what of a prompt and a file edit works.
+func (r *results) agentTable() string {
+	var b strings.Builder
+	for _, c := range r.Agents.Clients {
+		fmt.Fprintf(&b, "| %s | %s |", c.Name, c.Version)
+		for i := range r.Dialects {
+			var cell []string
+			for _, x := range r.Agents.Rows {
+				if x.Client != c.id() {
+					continue
+				}
+				if s := status(x.Cells[i]); s == "pass" {
+					cell = append(cell, x.Scenario)
+				} else {
+					cell = append(cell, x.Scenario+" "+s)
+				}
+			}
+			b.WriteString(" " + strings.Join(cell, ", ") + " |")
+		}
+		b.WriteString("\n")
 	}
 	return b.String()
 }

@@ -21,6 +21,7 @@ type results struct {
 	Runtimes map[string]string `json:"runtimes"`
 	Dialects []string          `json:"dialects"`
 	Clients  []client          `json:"clients"`
+	Agents   *agents           `json:"agents,omitempty"`
 	Rows     []row             `json:"rows"`
 }
 
@@ -235,6 +236,11 @@ func load(path string) (*results, error) {
 func (r *results) save() error {
 	if r.Rows == nil {
 		return errors.New("no suite ran")
+	}
+	if r.Agents == nil { // they ran another time
+		if was, err := load("results.json"); err == nil {
+			r.Agents = was.Agents
+		}
 	}
 	head := *r
 	head.Rows = nil
