@@ -195,3 +195,29 @@ func TestOperationsWithoutTokensReserveNone(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }
+
+// What was read as JSON is called JSON: no provider may read it as a form with another model in it.
+func TestBodiesAreWhatTheyWereReadAs(t *testing.T) {
+	r := newRig(t, nil)
+	var got []string
+	next := r.upstream.Config.Handler
+	r.upstream.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		got = q.Header["Content-Type"]
+		next.ServeHTTP(w, q)
+	})
+	form, formType := formBody(t, "file", "x", "model", "whisper-1")
+	for _, c := range []struct{ path, body, said, want string }{
+		{"/v1/chat/completions", chatBody + "}", "application/x-www-form-urlencoded", "application/json"},
+		{"/v1/chat/completions", chatBody + "}", "text/plain; charset=utf-8", "application/json"},
+		{"/v1/chat/completions", chatBody + "}", "Application/JSON; charset=utf-8", "Application/JSON; charset=utf-8"},
+		{"/v1/images/edits", `{"model":"gpt-image-1","prompt":"&model=gpt-5.5","images":[{"file_id":"f"}]}`, "application/x-www-form-urlencoded", "application/json"},
+		{"/v1/audio/transcriptions", form, formType, formType},
+		{"/v1/files", "anything", "text/csv", "text/csv"},
+	} {
+		got = nil
+		a := r.post(c.path, c.body, "Content-Type", c.said)
+		if len(got) != 1 || got[0] != c.want {
+			t.Errorf("%s as %s arrives as %q (%d %s)", c.path, c.said, got, a.status, a.body)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/causeway-mesh/causeway/mesh/tunnel"
@@ -173,7 +174,7 @@ func (s *Server) request(x *exchange, r *route, body Body) tunnel.Request {
 		Tenant: x.key.Tenant.ID, Provider: r.target.Provider.ID, Dialect: string(r.dialect), Model: r.target.Model,
 		Op: uint8(op), Stream: x.head.Stream, Class: uint8(x.class), Method: x.r.Method,
 		Path:     path,
-		RawQuery: upstream.QueryWithoutKey(query), Header: forwardedHeaders(x.r.Header), BodyLen: body.Len(),
+		RawQuery: upstream.QueryWithoutKey(query), Header: forwardedHeaders(x.r.Header, x.readAsJSON()), BodyLen: body.Len(),
 		Traceparent: x.outcome.Traceparent, ViewIndex: x.snapshot.Index, Caller: x,
 	}
 }
@@ -189,10 +190,21 @@ func choosesAccount(name string) bool {
 }
 
 // forwardedHeaders are the client's headers as they travel on: no credentials, nothing of one
-// connection only, nothing that names the client's address, and no coding that has been undone.
-func forwardedHeaders(h http.Header) []tunnel.Field {
-	out := make([]tunnel.Field, 0, len(h))
+// connection only, nothing that names the client's address, and no coding that has been undone. A body
+// that was read as JSON is called so: a server that took it for a form could find another model in it.
+func forwardedHeaders(h http.Header, asJSON bool) []tunnel.Field {
+	out := make([]tunnel.Field, 0, len(h)+1)
+	if asJSON {
+		if types := h["Content-Type"]; len(types) != 1 || !isJSON(types[0]) {
+			out = append(out, tunnel.Field{Name: "Content-Type", Value: "application/json"})
+		} else {
+			asJSON = false // it says so itself
+		}
+	}
 	for name, values := range h {
+		if asJSON && name == "Content-Type" {
+			continue
+		}
 		if name == "Content-Encoding" || name == "Traceparent" || name == "Origin" || name == "Referer" || choosesAccount(name) || !upstream.Forwardable(name) {
 			continue
 		}
@@ -201,4 +213,10 @@ func forwardedHeaders(h http.Header) []tunnel.Field {
 		}
 	}
 	return out
+}
+
+func isJSON(contentType string) bool {
+	t, _, _ := strings.Cut(contentType, ";")
+	t = strings.TrimSpace(t)
+	return strings.EqualFold(t, "application/json") || len(t) > 5 && strings.EqualFold(t[len(t)-5:], "+json")
 }

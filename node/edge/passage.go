@@ -166,6 +166,11 @@ func (x *exchange) peekHead() (dialect.Head, error) {
 	return x.front.Peek(x.op.op, x.body)
 }
 
+// readAsJSON reports whether the head was read from a JSON body.
+func (x *exchange) readAsJSON() bool {
+	return !x.head.Form && (x.op.op != llm.OpStored || x.head.ModelSpan != splice.Span{})
+}
+
 // repeats reports whether an attempt may be made again after f. What stores or starts something is
 // asked for once, unless it is certain that nothing was done.
 func (x *exchange) repeats(f *fault.Error) bool {

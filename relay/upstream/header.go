@@ -6,7 +6,7 @@ import (
 )
 
 // Forwardable reports whether a client's header may reach the provider (DESIGN.md 4.3): no
-// credentials, hop-by-hop, cookie or forwarding fields and none of our own. The edge has filtered
+// credentials, hop-by-hop, cookie or forwarding fields, none that changes the method, and none of our own. The edge has filtered
 // already; a credential that slipped through there must still not leave here.
 func Forwardable(name string) bool {
 	var b [24]byte // longer than any of these
@@ -24,7 +24,8 @@ func Forwardable(name string) bool {
 	case "authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie", "cookie2",
 		"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect",
 		"host", "content-length", "accept-encoding",
-		"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip":
+		"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip",
+		"x-http-method", "x-http-method-override", "x-method-override": // what was decided on is what is asked for
 		return false
 	}
 	return !hasPrefixFold(name, "x-causeway-") && !hasPrefixFold(name, "x-forwarded-")

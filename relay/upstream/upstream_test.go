@@ -359,7 +359,7 @@ func TestWhatLeaves(t *testing.T) {
 		call.Header = http.Header{
 			"Authorization": {"Bearer CLIENT"}, "X-Api-Key": {"CLIENT"}, "x-goog-api-key": {"CLIENT"}, "Api-Key": {"CLIENT"}, "Cookie": {"c"},
 			"X-Forwarded-For": {"10.0.0.1"}, "Forwarded": {"for=10.0.0.1"}, "X-Causeway-Class": {"restricted"}, "Connection": {"close"},
-			"Accept-Encoding": {"br"}, "Content-Type": {"application/json"}, "Anthropic-Beta": {"a,b"},
+			"Accept-Encoding": {"br"}, "X-HTTP-Method-Override": {"DELETE"}, "X-Method-Override": {"DELETE"}, "Content-Type": {"application/json"}, "Anthropic-Beta": {"a,b"},
 		}
 		resp, err := client.Do(t.Context(), call)
 		if err != nil {
