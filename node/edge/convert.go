@@ -14,6 +14,7 @@ import (
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
+	"github.com/causeway-mesh/causeway/relay/meter"
 	"github.com/causeway-mesh/causeway/relay/splice"
 )
 
@@ -271,7 +272,11 @@ func (s *Server) newConversion(x *exchange, r *route, client dialect.ClientCodec
 		c.array = gemini.Frontend{}.NewArrayEncoder(x.answerOptions())
 		c.enc = c.array
 	} else {
-		c.enc = client.NewEventEncoder(x.answerOptions())
+		o := x.answerOptions()
+		if x.op.dialect == llm.AnthropicMessages {
+			o.InputEstimate = meter.Request(x.canonical)
+		}
+		c.enc = client.NewEventEncoder(o)
 	}
 	return c
 }

@@ -138,6 +138,9 @@ type AnswerOptions struct {
 	ID      string       // our request id, for answers whose provider gave none
 	Model   string       // the name to show: the one that the client used
 	Created int64        // Unix seconds, for answers whose provider gave none
+	// InputEstimate is shown where a stream's begin must state the input and the provider tells it only at
+	// the end, in tokens; 0 = none. What the provider tells replaces it.
+	InputEstimate int64
 }
 
 // EventDecoder reads a provider's stream. It is not safe for concurrent use.

@@ -506,3 +506,43 @@ func TestStructuredOutputIsUnwrapped(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// A provider that tells its input at the end only: until then the estimate stands in message_start, where
+// LangChain.js reads the input and nowhere else, and message_delta says what the provider said.
+func TestInputIsEstimatedUntilItIsKnown(t *testing.T) {
+	answer := &llm.Response{
+		Choices:  []llm.Choice{{Parts: []llm.Part{{Kind: llm.PartText, Text: "hello"}}, Stop: llm.Stop{Reason: llm.StopEnd}}},
+		HasUsage: true, Usage: llm.Usage{Input: 7, Output: 2},
+	}
+	for _, c := range []struct {
+		from       llm.Dialect
+		told       int64
+		start, end string
+	}{
+		{llm.OpenAIChat, 0, `"usage":{"input_tokens":40,`, `"usage":{"input_tokens":7,`},
+		{llm.Gemini, 7, `"usage":{"input_tokens":7,`, `"usage":{"input_tokens":7,`},
+		{llm.AnthropicMessages, 0, `"usage":{"input_tokens":0,`, `"usage":{"input_tokens":7,`},
+	} {
+		answer.From = c.from
+		enc := anthropic.Frontend{}.NewEventEncoder(dialect.AnswerOptions{Request: &llm.Request{}, ID: "req", Model: "m", InputEstimate: 40})
+		var out []byte
+		for _, e := range answer.Events(nil) {
+			if e.Kind == llm.EventStart {
+				e.Usage = llm.Usage{Input: c.told}
+			}
+			var err error
+			if out, err = enc.Append(out, &e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := enc.Close(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin, rest, _ := bytes.Cut(out, []byte("\n\n"))
+		_, end, _ := bytes.Cut(rest, []byte("event: message_delta"))
+		if !bytes.Contains(begin, []byte(c.start)) || !bytes.Contains(end, []byte(c.end)) {
+			t.Errorf("%s:\n%s\n%s", c.from, begin, end)
+		}
+	}
+}

@@ -129,6 +129,9 @@ func (e *eventEncoder) start(dst []byte, ev *llm.Event) []byte {
 		// No more than the vendor has there, the count of a begun answer: another provider's comes again
 		// in message_delta, and some clients add the two (LangChain).
 		usage.Output, usage.Reasoning = min(usage.Output, 1), 0
+		if usage.Input == 0 {
+			usage.Input = e.a.o.InputEstimate // some read the input here and nowhere else (LangChain.js)
+		}
 	}
 	writeUsage(&w, usage, e.tier, e.a.own)
 	w.Close('}')
