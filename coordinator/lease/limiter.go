@@ -169,6 +169,8 @@ type Hold struct {
 // part is the share of a Hold in one limit.
 type part struct {
 	e        *entry
+	shard    int // of e
+	applied  int // which of the limits it is
 	rate     Rate
 	mark     Mark
 	slot     int64
@@ -215,12 +217,13 @@ func (l *Limiter) ReserveAll(now time.Time, all []Applied, tokens int64) (Hold, 
 		if all[i].Limits == (Limits{}) {
 			continue
 		}
-		e := l.shard[l.index(all[i].Key)].entry(all[i].Key, t)
+		at := l.index(all[i].Key)
+		e := l.shard[at].entry(all[i].Key, t)
 		e.seen = t
 		if h.has(e) {
 			continue
 		}
-		p := part{e: e, rate: PerMinute(all[i].Limits.RPM), limits: all[i].Limits}
+		p := part{e: e, shard: at, applied: i, rate: PerMinute(all[i].Limits.RPM), limits: all[i].Limits}
 		if d := p.refusal(t, tokens); d.Kind != 0 && (worst.Kind == 0 || d.RetryAfter > worst.RetryAfter) {
 			worst, worst.Index = d, i
 		}
@@ -287,6 +290,44 @@ func (p *part) take(t time.Duration, tokens int64) {
 	if p.limits.TPM > 0 {
 		_, p.reserved, p.slot = e.tokens.Take(p.limits.TPM, t, tokens)
 	}
+}
+
+// Raise reserves tokens in all instead of what was asked for, under every limit or under none: a Denial
+// leaves the Hold as it was. The request keeps its place in the other limits.
+func (h *Hold) Raise(now time.Time, tokens int64) (Denial, bool) {
+	if h.l == nil || h.done || tokens <= h.asks {
+		return Denial{}, true
+	}
+	t := h.l.offset(now)
+	var mask uint64
+	for i := range h.n {
+		mask |= 1 << h.at(i).shard
+	}
+	h.l.lock(mask)
+	defer h.l.unlock(mask)
+	var worst Denial
+	for i := range h.n {
+		if p := h.at(i); p.limits.TPM > 0 {
+			if _, _, wait := p.e.tokens.rest(p.limits.TPM, t, p.slot, p.reserved, tokens); wait > worst.RetryAfter {
+				worst = Denial{Kind: TPM, Index: p.applied, Limit: p.limits.TPM, RetryAfter: wait}
+			}
+		}
+	}
+	if worst.Kind != 0 {
+		return worst, false
+	}
+	for i := range h.n {
+		if p := h.at(i); p.limits.TPM > 0 {
+			slot, more, _ := p.e.tokens.rest(p.limits.TPM, t, p.slot, p.reserved, tokens)
+			if slot != p.slot {
+				p.slot, p.reserved = slot, 0
+			}
+			p.e.tokens.add(slot, more)
+			p.reserved += more
+		}
+	}
+	h.asks = tokens
+	return Denial{}, true
 }
 
 // Settle ends the request: its concurrency slot is free and its tokens count as actual. A negative

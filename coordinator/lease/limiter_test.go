@@ -263,3 +263,44 @@ func benchmark(b *testing.B, all []Applied) {
 		now = now.Add(time.Microsecond)
 	}
 }
+
+// TestRaise: a reservation grows under all limits or under none, and keeps its request and its slot.
+func TestRaise(t *testing.T) {
+	l := NewLimiter()
+	all := []Applied{{"tenant", Limits{RPM: 1, TPM: 100, Concurrency: 1}}, {"key", Limits{TPM: 50}}}
+	tokens := func(now time.Time, i int) int64 { return l.State(now, all[i].Key, all[i].Limits).Tokens.Remaining }
+	h, _, ok := l.ReserveAll(t0, all, 10)
+	other, _, _ := l.Reserve(t0, "key", all[1].Limits, 20)
+	if d, ok := h.Raise(t0, 40); ok || d.Kind != TPM || d.Index != 1 || d.RetryAfter <= 0 || tokens(t0, 0) != 90 || tokens(t0, 1) != 20 {
+		t.Fatalf("%v %+v: %d and %d left", ok, d, tokens(t0, 0), tokens(t0, 1))
+	}
+	if d, more := h.Raise(t0, 30); !ok || !more || tokens(t0, 0) != 70 || tokens(t0, 1) != 0 {
+		t.Fatalf("%+v: %d and %d left", d, tokens(t0, 0), tokens(t0, 1))
+	}
+	if _, d, ok := l.ReserveAll(t0, all, 0); ok || d.Kind == TPM {
+		t.Errorf("its request and its slot are somebody else's: %v %+v", ok, d)
+	}
+	other.Release(t0)
+	h.Settle(t0, 12)
+	if tokens(t0, 0) != 88 || tokens(t0, 1) != 38 {
+		t.Errorf("%d and %d left", tokens(t0, 0), tokens(t0, 1))
+	}
+
+	// What has left the window counts no more: all of it is reserved anew. More than the limit is all of it.
+	one := all[1:]
+	later, after := t0.Add(Period*2), t0.Add(Period*4)
+	h, _, _ = l.ReserveAll(later, one, 10)
+	if d, ok := h.Raise(after, 1000); !ok || l.State(after, "key", one[0].Limits).Tokens.Remaining != 0 {
+		t.Errorf("%v %+v", ok, d)
+	}
+	h.Settle(after, 5)
+	if left := l.State(after, "key", one[0].Limits).Tokens.Remaining; left != 45 {
+		t.Errorf("%d left", left)
+	}
+	if _, ok := h.Raise(after, 2000); !ok || l.State(after, "key", one[0].Limits).Tokens.Remaining != 45 {
+		t.Error("an ended reservation grew")
+	}
+	if _, ok := new(Hold).Raise(t0, 5); !ok {
+		t.Error("a reservation of nothing is not limited")
+	}
+}

@@ -103,3 +103,22 @@ func (w *Window) Settle(now time.Duration, slot, reserved, actual int64) {
 		*w.at(slot) += d
 	}
 }
+
+// rest is what a reservation of reserved units in slot lacks to be one of n, and how long until that
+// fits. It belongs into the slot where the request began; what has left the Period is reserved anew.
+func (w *Window) rest(limit int64, now time.Duration, slot, reserved, n int64) (at, more int64, wait time.Duration) {
+	w.advance(now)
+	if slot <= w.head-int64(slots) {
+		slot, reserved = w.head, 0
+	}
+	more = max(0, min(n, limit)-reserved)
+	if more > 0 {
+		wait = w.wait(limit, more, now)
+	}
+	return slot, more, wait
+}
+
+func (w *Window) add(slot, n int64) {
+	w.sum += n
+	*w.at(slot) += n
+}

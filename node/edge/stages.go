@@ -114,17 +114,13 @@ func (s *Server) cover(x *exchange, limit int64) error {
 	if more <= 0 {
 		return nil
 	}
-	if now := time.Now(); len(x.limits) > 0 {
-		// As one reservation: a request as large as the limit passes when nothing else runs.
-		x.hold.Release(now)
-		hold, denial, ok := s.limits.ReserveAll(now, x.limits, x.reserved+more)
-		if !ok {
-			x.hold, _, _ = s.limits.ReserveAll(now, x.limits, x.reserved) // earlier attempts are settled from it
-			return denied(denial, x.reserved+more)
+	tokens := x.reserved + min(more, maxStated)*min(max(x.head.Choices, 1), maxStated)
+	if len(x.limits) > 0 {
+		if denial, ok := x.hold.Raise(time.Now(), tokens); !ok {
+			return denied(denial, tokens)
 		}
-		x.hold = hold
 	}
-	x.output, x.reserved = limit, x.reserved+more
+	x.output, x.reserved = limit, tokens
 	return nil
 }
 
@@ -141,7 +137,7 @@ func denied(denial lease.Denial, tokens int64) *fault.Error {
 }
 
 // maxStated is how far a stated number of tokens or answers is believed; every limit is below it.
-const maxStated = 1 << 31
+const maxStated = 1 << 30
 
 // most bounds the tokens that a request can use: its input and the answer that it allows. Vectors have
 // no output tokens, and counting is free everywhere: it takes from the requests per minute only.
