@@ -119,7 +119,9 @@ func TestFactsOfTargets(t *testing.T) {
 		}},
 		{"", "https://aiplatform.googleapis.com/v1/projects/p/locations/global/endpoints/openapi", llm.OpenAIChat, "google/gemini-3-flash", 0, vendor.Facts{Vendor: "vertex", Quirks: q(func(q *dialect.Quirks) { q.NoDeveloperRole = true }), MaxOutput: 65536}},
 		// Families of one vendor say nothing of the same name elsewhere.
-		{"xai", "", llm.OpenAIChat, "grok-4-0709", 0, vendor.Facts{Vendor: "xai", Quirks: q(func(q *dialect.Quirks) { q.NoDeveloperRole, q.NoReasoning, q.NoPenalties, q.NoStop = true, true, true, true })}},
+		{"xai", "", llm.OpenAIChat, "grok-4-0709", 0, vendor.Facts{Vendor: "xai", Quirks: q(func(q *dialect.Quirks) {
+			q.NoDeveloperRole, q.NoReasoning, q.NoPenalties, q.NoStop = true, true, true, true
+		})}},
 		{"xai", "", llm.OpenAIChat, "grok-4.3", 0, vendor.Facts{Vendor: "xai", Quirks: q(func(q *dialect.Quirks) { q.NoDeveloperRole = true })}},
 		{"", "https://gateway.example/v1", llm.OpenAIChat, "grok-4", 0, vendor.Facts{}},
 	} {
