@@ -102,7 +102,6 @@ type Attempt struct {
 	Fault      *fault.Error
 	Usage      llm.Usage
 	HasUsage   bool
-	Tokens     int64
 }
 
 // Recorder takes every outcome. Record must not block and must not keep o.

@@ -80,18 +80,8 @@ func milli[T ~string | ~[]byte](text T) (sum uint64) {
 // DefaultMaxOutput is what an answer may cost when a request does not limit it.
 const DefaultMaxOutput = 4096
 
-// Estimate bounds what a request can use before anything is known of its text: a token for every
-// four bytes of body, and the whole answer it allows (DefaultMaxOutput when it names no limit).
-// Constant time.
-func Estimate(bodyLen int, maxOutput int64) int64 {
-	if maxOutput <= 0 {
-		maxOutput = DefaultMaxOutput
-	}
-	return (int64(bodyLen)+3)/4 + maxOutput
-}
-
-// EstimateBody is Estimate with the body's bytes looked at (Count), for scripts where four bytes a
-// token is far off.
+// EstimateBody bounds what a request can use before it is decoded: the tokens of all its bytes (Count), and
+// the whole answer it allows, DefaultMaxOutput when it names no limit.
 func EstimateBody(body []byte, maxOutput int64) int64 {
 	if maxOutput <= 0 {
 		maxOutput = DefaultMaxOutput

@@ -199,11 +199,10 @@ func TestEstimateBodySamplesEvenly(t *testing.T) {
 			t.Errorf("sampled %d, exact %d", got, exact)
 		}
 	}
-	if got := Estimate(400, 0); got != 100+DefaultMaxOutput {
-		t.Errorf("Estimate(400, 0) = %d", got)
-	}
-	if got := EstimateBody(nil, 7); got != 7 {
-		t.Errorf("an empty body costs %d, want its output only", got)
+	for stated, want := range map[int64]int64{7: 7, 0: DefaultMaxOutput} {
+		if got := EstimateBody(nil, stated); got != want {
+			t.Errorf("an empty body with %d tokens of output costs %d, want %d", stated, got, want)
+		}
 	}
 }
 

@@ -148,6 +148,3 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 		}
 	}
 }
-
-// Rewind starts over, for another attempt with the same body.
-func (r *Reader) Rewind() { r.at, r.edit, r.text = 0, 0, 0 }

@@ -96,11 +96,11 @@ func check(t failer, body []byte, edits []splice.Edit) {
 	if err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("byte by byte: %q %v, want %q", got, err, want)
 	}
-	r.Rewind()
+	r = splice.NewReader(body, edits)
 	if err := iotest.TestReader(r, want); err != nil {
 		t.Fatalf("reader: %v", err)
 	}
-	r.Rewind()
+	r = splice.NewReader(body, edits)
 	var w bytes.Buffer
 	if n, err := r.WriteTo(&w); err != nil || n != int64(len(want)) || !bytes.Equal(w.Bytes(), want) {
 		t.Fatalf("WriteTo: %d %v %q, want %q", n, err, w.Bytes(), want)
