@@ -160,8 +160,11 @@ func (a agent) try(ctx context.Context, mesh *dev.Mesh, plan *plan, scenario, di
 	cmd.Dir, cmd.WaitDelay = dir, 5*time.Second
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), dev.VendorVariable), append(vars, "HOME="+home, "NO_COLOR=1")...)
 	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte(want)) {
+	switch {
+	case err != nil:
 		return fmt.Sprintf("fail: %v: %s", err, tidy(lastLine(out)))
+	case !bytes.Contains(out, []byte(want)):
+		return fmt.Sprintf("fail: prints %q instead of the answer", tidy(lastLine(out)))
 	}
 	if scenario != "prompt" {
 		if b, err := os.ReadFile(filepath.Join(dir, "note.txt")); err != nil || string(b) != "high tide" {

@@ -89,8 +89,12 @@ type note struct {
 
 // notes gives a line a reason: first for each client and scenario, then joined where all else is equal.
 func (r *results) notes(kind string) (lines []string) {
+	rows := r.Rows
+	if r.Agents != nil {
+		rows = slices.Concat(rows, r.Agents.Rows)
+	}
 	var notes []note
-	for _, x := range r.Rows {
+	for _, x := range rows {
 		where := map[string][]string{} // reason -> providers
 		var reasons []string
 		for i, c := range x.Cells {
