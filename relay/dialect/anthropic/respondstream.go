@@ -18,19 +18,23 @@ func (Frontend) NewEventEncoder(o dialect.AnswerOptions) dialect.EventEncoder {
 // open at a time, so interleaved calls wait for each other. What message_delta says is known only at
 // the end: some providers send usage after the stop.
 type eventEncoder struct {
-	a       answerWriter
-	seq     llm.Sequencer
-	ready   []llm.Event
-	index   int // of the next block
-	part    llm.Part
-	open    bool // the part's block has been opened
-	usage   llm.Usage
-	tier    string
-	stop    llm.Stop
-	refused bool
-	stopped bool
-	failed  bool
-	lost    bool // other choices were reported
+	a     answerWriter
+	seq   llm.Sequencer
+	ready []llm.Event
+	index int // of the next block
+	part  llm.Part
+	open  bool // the part's block has been opened
+	// late is a text's seal that came after it, to be written when more follows: nothing stands behind
+	// the last text, which is what some clients take for the answer (Claude Code).
+	late     *llm.Seal
+	latePart int
+	usage    llm.Usage
+	tier     string
+	stop     llm.Stop
+	refused  bool
+	stopped  bool
+	failed   bool
+	lost     bool // other choices were reported
 }
 
 // Losses implements dialect.EventEncoder.
@@ -76,6 +80,9 @@ func (e *eventEncoder) Close(dst []byte) ([]byte, error) {
 		return dst, nil
 	}
 	e.failed = true // a second Close writes nothing
+	if e.late != nil {
+		e.a.lostPart(e.latePart, "thoughtSignature", llm.LostNoEquivalent)
+	}
 	w := frame(dst, "message_delta")
 	w.Name("delta")
 	w.Open('{')
@@ -149,6 +156,10 @@ func (e *eventEncoder) next(dst []byte, ev *llm.Event) []byte {
 }
 
 func (e *eventEncoder) partStart(dst []byte, ev *llm.Event) []byte {
+	if e.late != nil {
+		dst = e.sealed(dst, carrier.Prev, e.late)
+		e.late = nil
+	}
 	p := ev.Part
 	e.part, e.open = *p, false
 	if !e.a.own {
@@ -275,7 +286,11 @@ func (e *eventEncoder) partEnd(dst []byte, ev *llm.Event) []byte {
 		}
 		dst = e.closeBlock(dst)
 	}
-	if seal != nil && (e.part.Kind != llm.PartCall || e.part.Seal == nil) {
+	switch {
+	case seal == nil:
+	case e.part.Kind != llm.PartCall:
+		e.late, e.latePart = seal, ev.Index
+	case e.part.Seal == nil:
 		dst = e.sealed(dst, carrier.Prev, seal)
 	}
 	return dst

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/causeway-mesh/causeway/relay/dialect"
@@ -187,9 +188,15 @@ func sealsComeHome(t *testing.T, from, through convtest.Codec, unary, stream []b
 	if err != nil {
 		t.Fatal(err)
 	}
-	streamed, _, err := convtest.EncodeStream(through.Client, o, events)
+	streamed, losses, err := convtest.EncodeStream(through.Client, o, events)
 	if err != nil {
 		t.Fatal(err)
+	}
+	told := 0
+	for _, l := range losses { // a seal that came behind the last text, where an Anthropic stream has no place
+		if strings.HasSuffix(l.Path, "/thoughtSignature") {
+			told++
+		}
 	}
 	for how, body := range map[string][]byte{"whole": body, "streamed": accumulate(t, through, streamed)} {
 		r, err := convtest.DecodeRequest(through, llm.OpGenerate, echo(t, through.Dialect, body))
@@ -223,7 +230,11 @@ func sealsComeHome(t *testing.T, from, through convtest.Codec, unary, stream []b
 					got = append(got, bounds(back.Messages[i].Parts)...)
 				}
 			}
-			if d := cmp.Diff(want, got); d != "" {
+			home := want
+			if how == "streamed" {
+				home = want[:len(want)-told]
+			}
+			if d := cmp.Diff(home, got, cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("%s (-answered +sent back):\n%s\nlosses %v\n%s", how, d, enc.Losses, sent)
 			}
 		}
