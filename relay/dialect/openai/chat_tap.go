@@ -27,6 +27,7 @@ var (
 	nullUsage = []byte(`"usage":null`)
 	keyFinish = []byte(`"finish_reason"`)
 	notYet    = []byte(`"finish_reason":null`)
+	keyIndex  = []byte(`"index"`)
 	first     = []byte(`"index":0`)
 	// how nearly every content chunk looks
 	deltaText = []byte(`"delta":{"content":"`)
@@ -57,7 +58,7 @@ func (t *chatTap) Event(_ string, data []byte) dialect.Note {
 // servers close it without [DONE].
 func (t *chatTap) finish(data []byte) dialect.Note {
 	i := bytes.Index(data, keyFinish)
-	if running := i < 0 || bytes.HasPrefix(data[i:], notYet); running && t.begun&1 != 0 && bytes.Contains(data, first) {
+	if running := i < 0 || bytes.HasPrefix(data[i:], notYet); running && t.begun&1 != 0 && onlyFirst(data) {
 		return 0
 	}
 	var at [1]splice.Span
@@ -83,6 +84,20 @@ func (t *chatTap) finish(data []byte) dialect.Note {
 		return dialect.NoteTerminal
 	}
 	return 0
+}
+
+// onlyFirst reports a chunk with nothing of other choices than the first. Tool calls have an index too,
+// so every index must be 0; a chunk with more than that is looked into.
+func onlyFirst(data []byte) bool {
+	i := bytes.Index(data, keyIndex)
+	for i >= 0 {
+		if data = data[i:]; !bytes.HasPrefix(data, first) {
+			return false
+		}
+		data = data[len(first):]
+		i = bytes.Index(data, keyIndex)
+	}
+	return true
 }
 
 var choiceNames = []string{"index", "finish_reason"}

@@ -3,6 +3,7 @@ package openai_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -203,6 +204,40 @@ func TestChatTapNotes(t *testing.T) {
 	for _, tt := range tests {
 		if got := (openai.ChatBackend{}).NewTap(llm.OpGenerate).Event("", []byte(tt.data)); got != tt.want {
 			t.Errorf("%s: note %d, want %d", tt.why, got, tt.want)
+		}
+	}
+}
+
+// A stream without [DONE] ends with the last of its choices, whatever they began with.
+func TestChatTapWaitsForEveryChoice(t *testing.T) {
+	t.Parallel()
+	choice := func(index int, delta, reason string) string {
+		return fmt.Sprintf(`{"index":%d,"delta":%s,"finish_reason":%s}`, index, delta, reason)
+	}
+	const call, text, none = `{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}`, `{"content":"x"}`, `{}`
+	tests := []struct {
+		why    string
+		events []string // the choices of each chunk; only the last one ends the stream
+	}{
+		{"one", []string{choice(0, text, "null"), choice(0, text, "null"), choice(0, none, `"stop"`)}},
+		{"one with calls", []string{choice(0, call, "null"), choice(0, call, "null"), choice(0, none, `"tool_calls"`)}},
+		{"the second only calls", []string{choice(0, text, "null"), choice(1, call, "null"), choice(0, none, `"stop"`), choice(1, none, `"tool_calls"`)}},
+		{"its index last", []string{
+			choice(0, text, "null"), `{"delta":` + call + `,"finish_reason":null,"index":1}`, choice(0, none, `"stop"`), choice(1, none, `"tool_calls"`),
+		}},
+		{"its index spaced", []string{
+			choice(0, text, "null"), `{"index": 1,"delta":` + call + `,"finish_reason":null}`, choice(0, none, `"stop"`), choice(1, none, `"tool_calls"`),
+		}},
+		{"both in one chunk", []string{choice(0, text, "null"), choice(0, text, "null") + "," + choice(1, text, "null"), choice(0, none, `"stop"`), choice(1, none, `"stop"`)}},
+		{"the second ends first", []string{choice(0, call, "null"), choice(1, call, "null"), choice(1, none, `"tool_calls"`), choice(0, none, `"tool_calls"`)}},
+	}
+	for _, tt := range tests {
+		tap := openai.ChatBackend{}.NewTap(llm.OpGenerate)
+		for i, choices := range tt.events {
+			n := tap.Event("", []byte(`{"id":"c","choices":[`+choices+`]}`))
+			if got, want := n&dialect.NoteTerminal != 0, i == len(tt.events)-1; got != want {
+				t.Errorf("%s: terminal %v at event %d of %d", tt.why, got, i+1, len(tt.events))
+			}
 		}
 	}
 }
