@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/causeway-mesh/causeway/relay/fault"
@@ -23,8 +24,7 @@ func (l *Losses) Field(f llm.Field, reason string) { l.FieldAt("", f, reason) }
 func (l *Losses) FieldAt(path string, f llm.Field, reason string) {
 	p := path + Pointer(l.From, f)
 	switch f {
-	case llm.FieldN, llm.FieldStop, llm.FieldLogitBias, llm.FieldLogprobs, llm.FieldTopLogprobs, llm.FieldParallel, llm.FieldFormat,
-		llm.FieldDims:
+	case llm.FieldN, llm.FieldStop, llm.FieldLogitBias, llm.FieldLogprobs, llm.FieldTopLogprobs, llm.FieldParallel, llm.FieldDims:
 		l.Refuse(p, reason)
 	default:
 		l.Drop(p, reason)
@@ -249,6 +249,9 @@ func Pointer(d llm.Dialect, f llm.Field) string {
 	}
 	return pointers[f][i]
 }
+
+// FormatAt is the JSON pointer of r's output format: some protocols have several members for it.
+func FormatAt(r *llm.Request) string { return cmp.Or(r.Format.At, Pointer(r.From, llm.FieldFormat)) }
 
 func dialectIndex(d llm.Dialect) int {
 	for i, k := range llm.Dialects {

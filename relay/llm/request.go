@@ -69,6 +69,7 @@ type Format struct {
 	Schema      Raw // JSON Schema
 	Strict      Opt[bool]
 	Extra       Extra
+	At          string // JSON pointer to it in the client's body; "" = where its protocol has it
 }
 
 // Effort is how much the model should think.

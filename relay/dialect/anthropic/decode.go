@@ -367,7 +367,7 @@ func (d *requestDecoder) format(v []byte, at string) error {
 	case f.Schema == nil:
 		return malformed(at+"/schema", "Field required")
 	}
-	f.Kind = llm.FormatSchema
+	f.Kind, f.At = llm.FormatSchema, at
 	return nil
 }
 

@@ -135,7 +135,7 @@ func (e *requestEncoder) settings() {
 	s := &r.Sampling
 	if !e.same {
 		l.Extra(r.Extra, "")
-		l.Extra(r.Format.Extra, dialect.Pointer(r.From, llm.FieldFormat))
+		l.Extra(r.Format.Extra, dialect.FormatAt(r))
 		l.Extra(r.Choice.Extra, dialect.Pointer(r.From, llm.FieldToolChoice))
 		l.Extra(r.Reasoning.Extra, dialect.Pointer(r.From, llm.FieldReasoningMode))
 	}

@@ -80,7 +80,7 @@ func (e *requestEncoder) forced() bool {
 // prepareFormat decides how structured output is asked for.
 func (e *requestEncoder) prepareFormat() {
 	f := &e.r.Format
-	at := dialect.Pointer(e.r.From, llm.FieldFormat)
+	at := dialect.FormatAt(e.r)
 	switch f.Kind {
 	case llm.FormatJSON:
 		e.l.Drop(at, llm.LostRewritten) // becomes an instruction
@@ -90,7 +90,7 @@ func (e *requestEncoder) prepareFormat() {
 		return
 	}
 	if !isObject(f.Schema) {
-		e.l.Field(llm.FieldFormat, llm.LostNoEquivalent)
+		e.l.Refuse(at, llm.LostNoEquivalent)
 		return
 	}
 	if f.Description != "" {
@@ -107,7 +107,7 @@ func (e *requestEncoder) prepareFormat() {
 		return
 	}
 	if kind, _ := rootType(f.Schema); kind != "object" {
-		e.l.Field(llm.FieldFormat, llm.LostModel) // a tool's arguments are an object
+		e.l.Refuse(at, llm.LostModel) // a tool's arguments are an object
 		return
 	}
 	if e.forced() {

@@ -296,7 +296,8 @@ func DiffRequests(a, b *llm.Request) string {
 	return cmp.Diff(plainRequest(a), plainRequest(b), base,
 		cmpopts.IgnoreFields(llm.Request{}, "From", "Model", "Stream", "IncludeUsage"),
 		cmpopts.IgnoreFields(llm.Message{}, "At"),
-		cmpopts.IgnoreFields(llm.Tool{}, "At"))
+		cmpopts.IgnoreFields(llm.Tool{}, "At"),
+		cmpopts.IgnoreFields(llm.Format{}, "At"))
 }
 
 // DiffAnswers compares the meaning of two answers: ids, times, dialects, unknown members and the

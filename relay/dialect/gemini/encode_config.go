@@ -101,7 +101,7 @@ func (e *encoder) sampling() {
 
 func (e *encoder) format() {
 	f := &e.r.Format
-	at := dialect.Pointer(e.r.From, llm.FieldFormat)
+	at := dialect.FormatAt(e.r)
 	switch f.Kind {
 	case llm.FormatText:
 		e.StrMember("responseMimeType", "text/plain")

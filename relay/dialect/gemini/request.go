@@ -281,11 +281,12 @@ func decodeFormat(r *llm.Request, f []llm.Raw, at string) error {
 	if err != nil {
 		return err
 	}
-	schema := f[cfgJSONSchema]
+	schema, member := f[cfgJSONSchema], cfgJSONSchema
 	if schema == nil {
-		schema = f[cfgJSONSchemaOld]
+		schema, member = f[cfgJSONSchemaOld], cfgJSONSchemaOld
 	}
 	if f[cfgSchema] != nil {
+		member = cfgSchema
 		if schema != nil {
 			return bad(at+"/responseSchema", "given instead of responseJsonSchema, not beside it")
 		}
@@ -297,11 +298,11 @@ func decodeFormat(r *llm.Request, f []llm.Raw, at string) error {
 	case mime == "text/plain" && schema != nil:
 		return bad(at+"/responseMimeType", "application/json when there is a schema")
 	case mime == "text/plain":
-		r.Format.Kind = llm.FormatText
+		r.Format = llm.Format{Kind: llm.FormatText, At: at + "/responseMimeType"}
 	case (mime == "" || mime == "application/json") && schema != nil:
-		r.Format = llm.Format{Kind: llm.FormatSchema, Schema: schema}
+		r.Format = llm.Format{Kind: llm.FormatSchema, Schema: schema, At: dialect.Child(at, configNames[member])}
 	case mime == "application/json":
-		r.Format.Kind = llm.FormatJSON
+		r.Format = llm.Format{Kind: llm.FormatJSON, At: at + "/responseMimeType"}
 	case mime != "": // text/x.enum and others that nobody else has
 		r.Extra = append(r.Extra, llm.Member{Name: configPath + "responseMimeType", Value: f[cfgMIME]})
 		for _, i := range [...]int{cfgSchema, cfgJSONSchema, cfgJSONSchemaOld} {

@@ -330,7 +330,7 @@ func (e *chatEncoder) format() {
 	if kind == "" {
 		return
 	}
-	at := dialect.Pointer(e.r.From, llm.FieldFormat)
+	at := dialect.FormatAt(e.r)
 	w.Name("response_format")
 	w.Open('{')
 	w.StrMember("type", kind)

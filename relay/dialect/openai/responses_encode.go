@@ -273,14 +273,14 @@ func (e *responsesBody) format() {
 		e.w.Open('{')
 		if f.Kind == llm.FormatSchema && e.o.Quirks.NoSchema {
 			e.w.StrMember("type", "json_object")
-			e.l.Drop(dialect.Pointer(e.r.From, llm.FieldFormat), llm.LostRewritten)
+			e.l.Drop(dialect.FormatAt(e.r), llm.LostRewritten)
 		} else {
 			writeResponsesFormat(&e.w, f)
 		}
 		if e.own {
 			e.w.Extra(f.Extra)
 		} else {
-			e.l.Extra(f.Extra, dialect.Pointer(e.r.From, llm.FieldFormat))
+			e.l.Extra(f.Extra, dialect.FormatAt(e.r))
 		}
 		e.w.Close('}')
 	}

@@ -25,7 +25,7 @@ func (e *responsesBody) input() {
 		e.plain(e.role(llm.RoleDeveloper), schemaHint(&e.r.Format))
 	}
 	if !e.own && e.r.Format.Kind == llm.FormatJSON && !mentionsJSON(e.r) {
-		e.l.Drop(dialect.Pointer(e.r.From, llm.FieldFormat), llm.LostRewritten)
+		e.l.Drop(dialect.FormatAt(e.r), llm.LostRewritten)
 		e.plain(e.role(llm.RoleDeveloper), jsonHint)
 	}
 	for i := range ms {

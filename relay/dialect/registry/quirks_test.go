@@ -277,6 +277,41 @@ func TestGeminiConfigMembers(t *testing.T) {
 	}
 }
 
+// A loss of the output format is told by the member that the client asked for it with.
+func TestFormatLossNamesTheClientsMember(t *testing.T) {
+	t.Parallel()
+	const schema = `{"type":"object","properties":{"a":{"type":"string"}}}`
+	gemini := func(config string) string {
+		return `{"contents":[{"parts":[{"text":"hi"}]}],"generationConfig":{"responseMimeType":"application/json"` + config + `}}`
+	}
+	for _, c := range []struct {
+		from       llm.Dialect
+		body, lost string
+	}{
+		{llm.Gemini, gemini(`,"responseSchema":` + schema), "/generationConfig/responseSchema"},
+		{llm.Gemini, gemini(`,"responseJsonSchema":` + schema), "/generationConfig/responseJsonSchema"},
+		{llm.Gemini, gemini(`,"response_json_schema":` + schema), "/generationConfig/responseJsonSchema"},
+		{llm.Gemini, gemini(`,"_responseJsonSchema":` + schema), "/generationConfig/_responseJsonSchema"},
+		{llm.AnthropicMessages, messagesHead + `,"output_format":{"type":"json_schema","schema":` + schema + `}}`, "/output_format"},
+		{llm.AnthropicMessages, messagesHead + `,"output_config":{"format":{"type":"json_schema","schema":` + schema + `}}}`, "/output_config/format"},
+	} {
+		r := decoded(t, c.from, c.body)
+		for _, to := range []llm.Dialect{llm.OpenAIChat, llm.OpenAIResponses} {
+			if _, lost := encoded(t, r, to, dialect.EncodeOptions{Model: "up", Quirks: dialect.Quirks{NoSchema: true}}); lost != c.lost+" rewritten" {
+				t.Errorf("%s to %s: lost %q, want %s", c.body, to, lost, c.lost)
+			}
+		}
+	}
+	r := decoded(t, llm.Gemini, gemini(""))
+	if _, lost := encoded(t, r, llm.AnthropicMessages, dialect.EncodeOptions{Model: "up"}); lost != "/generationConfig/responseMimeType rewritten" {
+		t.Errorf("JSON without a schema: lost %q", lost)
+	}
+	r = decoded(t, llm.Gemini, gemini(`,"responseJsonSchema":`+`{"type":"array","items":{}}`))
+	if _, lost := encoded(t, r, llm.AnthropicMessages, dialect.EncodeOptions{Model: "up", Quirks: dialect.Quirks{NoSchema: true}}); lost != "refused /generationConfig/responseJsonSchema: model_refuses" {
+		t.Errorf("a schema that the model cannot have: %q", lost)
+	}
+}
+
 // The phase of a Responses message is reported where there is none.
 func TestPhaseIsReported(t *testing.T) {
 	t.Parallel()
