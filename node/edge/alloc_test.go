@@ -53,3 +53,13 @@ func make100K() []byte {
 	}
 	return b
 }
+
+// A Connection field costs memory only where it names other fields.
+func TestForwardedHeadersAllocateOnce(t *testing.T) {
+	h := benchHeader()
+	fields := testing.AllocsPerRun(100, func() { forwardedHeaders(h, true) })
+	h.Set("Connection", "keep-alive")
+	if n := testing.AllocsPerRun(100, func() { forwardedHeaders(h, true) }); n != fields || n > 1 {
+		t.Errorf("%.0f allocations, %.0f without Connection, want 1", n, fields)
+	}
+}

@@ -201,11 +201,18 @@ func forwardedHeaders(h http.Header, asJSON bool) []tunnel.Field {
 			asJSON = false // it says so itself
 		}
 	}
+	var ending map[string]bool // a set: a client may name as many as it sends
+	for name := range upstream.HopByHop(h) {
+		if ending == nil {
+			ending = make(map[string]bool)
+		}
+		ending[name] = true
+	}
 	for name, values := range h {
 		if asJSON && name == "Content-Type" {
 			continue
 		}
-		if name == "Content-Encoding" || name == "Traceparent" || name == "Origin" || name == "Referer" || choosesAccount(name) || !upstream.Forwardable(name) {
+		if name == "Content-Encoding" || name == "Traceparent" || name == "Origin" || name == "Referer" || choosesAccount(name) || ending[name] || !upstream.Forwardable(name) {
 			continue
 		}
 		for _, v := range values {

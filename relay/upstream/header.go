@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"iter"
 	"net/http"
+	"net/textproto"
 	"strings"
 )
 
@@ -43,11 +45,28 @@ var answerDropped = [...]string{
 	"Openai-Organization", "Openai-Project", "Anthropic-Organization-Id",
 }
 
-func cleanAnswer(h http.Header) {
-	for _, v := range h["Connection"] {
-		for name := range strings.SplitSeq(v, ",") {
-			h.Del(strings.TrimSpace(name))
+// HopByHop gives the fields that Connection names, in canonical form: they end here (RFC 9110 7.6.1).
+// What says how a body is to be read belongs to the message and cannot be named away.
+func HopByHop(h http.Header) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, v := range h["Connection"] {
+			for option := range strings.SplitSeq(v, ",") {
+				option = textproto.TrimString(option)
+				if option == "" || strings.EqualFold(option, "close") || strings.EqualFold(option, "keep-alive") {
+					continue // nearly every message that has the field
+				}
+				name := http.CanonicalHeaderKey(option)
+				if name != "Content-Type" && name != "Content-Encoding" && !yield(name) {
+					return
+				}
+			}
 		}
+	}
+}
+
+func cleanAnswer(h http.Header) {
+	for name := range HopByHop(h) {
+		delete(h, name)
 	}
 	for _, name := range answerDropped {
 		delete(h, name)
