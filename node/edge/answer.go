@@ -84,7 +84,11 @@ func (s *Server) begin(x *exchange, r *route, reply tunnel.Reply, length int) {
 			values[i] = f.Value
 			h[name] = values[i : i+1 : i+1]
 		}
-		h.Set("X-Causeway-Route", "edge="+string(s.cfg.Region)+";exit="+string(r.exit.Region.ID)+";provider="+r.target.Provider.ID+";model="+r.target.Model)
+		way := "edge=" + string(s.cfg.Region) + ";exit=" + string(r.exit.Region.ID) + ";provider=" + r.target.Provider.ID
+		if r.target.Model != "" { // what is stored has none
+			way += ";model=" + r.target.Model
+		}
+		h.Set("X-Causeway-Route", way)
 		h.Set("X-Causeway-Cache", "bypass")
 		if len(x.losses) > 0 {
 			h.Set("X-Causeway-Loss", dialect.LossHeader(x.losses))

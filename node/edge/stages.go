@@ -165,8 +165,10 @@ func (s *Server) rateHeaders(x *exchange) {
 		}
 		if l.Limits.TPM > 0 && (st.TokenLimit < 0 || v.Tokens.Remaining < st.TokenRemaining) {
 			st.TokenLimit, st.TokenRemaining, st.TokenReset = l.Limits.TPM, v.Tokens.Remaining, v.Tokens.ResetIn
-			x.outcome.QuotaModel, x.outcome.QuotaRemaining = x.model.ID, v.Tokens.Remaining
-			x.outcome.QuotaLimit, x.outcome.QuotaReset = l.Limits.TPM, v.Tokens.ResetIn
+			if x.touched == nil { // what is stored has no model to show it for
+				x.outcome.QuotaModel, x.outcome.QuotaRemaining = x.model.ID, v.Tokens.Remaining
+				x.outcome.QuotaLimit, x.outcome.QuotaReset = l.Limits.TPM, v.Tokens.ResetIn
+			}
 		}
 	}
 	x.front.RateHeaders(x.w.Header(), st, x.start)
