@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/causeway-mesh/causeway/relay/dialect"
@@ -141,7 +142,13 @@ func family(d llm.Dialect) llm.Dialect {
 // for the model of a cache.
 func (x *exchange) peekHead() (dialect.Head, error) {
 	if x.op.op == llm.OpStored {
-		h := dialect.Head{Choices: 1, BodyLen: len(x.body), Stream: x.op.response != "" && x.r.URL.Query().Get("stream") == "true"}
+		h := dialect.Head{Choices: 1, BodyLen: len(x.body)}
+		if x.op.response != "" {
+			var err error
+			if h.Stream, err = streamQuery(x.r.URL.RawQuery); err != nil {
+				return h, err
+			}
+		}
 		if !x.op.pass.model || x.r.Method != http.MethodPost {
 			return h, nil
 		}
@@ -164,6 +171,29 @@ func (x *exchange) peekHead() (dialect.Head, error) {
 		return openai.PeekForm(x.op.op, types[0], x.body)
 	}
 	return x.front.Peek(x.op.op, x.body)
+}
+
+// streamQuery reads ?stream= of a stored response. What a provider could read in another way than this
+// edge, such as True or 1, is refused: ids stand elsewhere in the events of a stream than in a whole answer.
+func streamQuery(raw string) (bool, error) {
+	q, err := url.ParseQuery(raw)
+	f := fault.New(fault.Malformed, "stream: give it once in the query, as true or false")
+	f.Param = "stream"
+	if err != nil {
+		f.Message = "the query of this address cannot be read: escape what is not a letter or digit in its values"
+		f.Param = ""
+		return false, f
+	}
+	switch values := q["stream"]; {
+	case len(values) == 0:
+		return false, nil
+	case len(values) > 1:
+	case values[0] == "true":
+		return true, nil
+	case values[0] == "false":
+		return false, nil
+	}
+	return false, f
 }
 
 // readAsJSON reports whether the head was read from a JSON body.
