@@ -404,6 +404,85 @@ func TestStoredThingsObeyTheRulesOfEveryModel(t *testing.T) {
 	}
 }
 
+// The border around what is stored is the tenant: a key that may use some model of the account reaches
+// what others of its tenant stored, under the rules of the models that it may not use, too.
+func TestKeysOfATenantShareWhatIsStored(t *testing.T) {
+	const narrowKey = "cw_narrow_0123456789abcdef012345678"
+	r := newRig(t, func(v *api.NodeView) {
+		shared(v)
+		v.Keys = append(v.Keys, state.Key{ID: "narrow", Tenant: "acme", Models: []string{"gpt-5.5"}, Hash: hashed(v.Pepper, narrowKey)})
+	})
+	auth := []string{"Authorization", "Bearer " + narrowKey}
+	id := idOf(t, r.post("/v1/responses", `{"model":"gpt-4o","input":"one"}`).body)
+	if a := r.post("/v1/responses", `{"model":"gpt-4o","input":"two"}`, auth...); a.status != 403 {
+		t.Fatalf("the key may use another model only: %d %s", a.status, a.body)
+	}
+	if a := r.do(http.MethodGet, "/v1/responses/"+id, "", auth...); a.status != 200 || idOf(t, a.body) != id {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	r.view.Index++
+	r.view.Policy = state.Policy{Rules: []state.Rule{{ID: "home", When: state.When{Model: []string{"gpt-4o"}}, Allow: []string{"CN"}}}}
+	r.apply()
+	if a := r.do(http.MethodDelete, "/v1/responses/"+id, "", auth...); a.status != 403 || !strings.Contains(a.body, "residency_denied") || len(r.last().Attempts) != 0 {
+		t.Errorf("a rule for the model that made it: %d %s", a.status, a.body)
+	}
+	r.view.Index++
+	r.view.Policy = state.Policy{}
+	r.apply()
+	if a := r.do(http.MethodDelete, "/v1/responses/"+id, "", auth...); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// ?stream= is true or false: a spelling that a provider might take for true would bring events whose
+// ids are not marked.
+func TestStreamsOfStoredResponsesAreNotGuessed(t *testing.T) {
+	r := newRig(t, shared)
+	id := idOf(t, r.post("/v1/responses", `{"model":"gpt-4o","input":"one"}`).body)
+	for query, stream := range map[string]bool{"stream=true": true, "%73tream=tru%65": true, "": false, "stream=false": false} {
+		if a := r.do(http.MethodGet, "/v1/responses/"+id+"?"+query, ""); a.status != 200 || r.last().Stream != stream || !strings.Contains(a.body, `"`+id+`"`) {
+			t.Errorf("%q: stream %v, %d %s", query, r.last().Stream, a.status, a.body)
+		}
+	}
+	for _, query := range []string{"stream=", "stream=yes", "stream=True", "stream=TRUE", "stream=1", "stream=0", "stream=False", "stream=false&stream=true", "stream=true;x", "stream=%zz"} {
+		if a := r.do(http.MethodGet, "/v1/responses/"+id+"?"+query, ""); a.status != 400 || len(r.last().Attempts) != 0 {
+			t.Errorf("%q: %d %s", query, a.status, a.body)
+		}
+	}
+	if a := r.do(http.MethodGet, "/v1/responses/"+id+"?stream=yes", ""); !strings.Contains(a.body, `"param":"stream"`) || !strings.Contains(a.body, "true or false") {
+		t.Errorf("%s", a.body)
+	}
+}
+
+// What is stored has no model to name: neither in the route that the client is told nor in a metric.
+func TestStoredThingsNameNoModel(t *testing.T) {
+	r := newRig(t, func(v *api.NodeView) { v.Limits = []state.Limit{{Tenant: "acme", Model: "*", TPM: 100_000}} })
+	a := r.do(http.MethodGet, "/v1/files", "")
+	if route := a.header.Get("X-Causeway-Route"); a.status != 200 || !strings.HasSuffix(route, ";provider=openai") {
+		t.Errorf("%d, route %q", a.status, route)
+	}
+	if o := r.last(); o.QuotaModel != "" || o.QuotaRemaining >= 0 || a.header.Get("X-Ratelimit-Limit-Tokens") == "" {
+		t.Errorf("quota of %q: %d, %v", o.QuotaModel, o.QuotaRemaining, a.header)
+	}
+}
+
+// A field that the client's Connection names ends at the edge.
+func TestConnectionFieldsEndHere(t *testing.T) {
+	r := newRig(t, nil)
+	var got http.Header
+	next := r.upstream.Config.Handler
+	r.upstream.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		got = q.Header.Clone()
+		next.ServeHTTP(w, q)
+	})
+	if a := r.post("/v1/chat/completions", chatBody+"}", "Connection", "keep-alive, x-hop , X-OTHER,content-type", "X-Hop", "1", "X-Other", "2", "X-Kept", "3"); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if got.Get("X-Hop") != "" || got.Get("X-Other") != "" || got.Get("X-Kept") != "3" || got.Get("Content-Type") != "application/json" {
+		t.Errorf("the provider got %v", got)
+	}
+}
+
 func TestSeveralAccountsAreNotGuessed(t *testing.T) {
 	r := newRig(t, func(v *api.NodeView) {
 		second := v.Providers[0]

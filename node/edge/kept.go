@@ -143,7 +143,8 @@ const storedModel = "(stored)"
 // resolveStored finds the accounts whose stored things the request may be about: those that serve a
 // model of this key in the client's protocol and, but for responses, which are marked, belong to this
 // tenant alone. A provider does not know our tenants apart: what one stores in a shared account, any
-// other could list.
+// other could list. Whose the things are is decided by tenant: a key's models say what it may have made,
+// not what it may read or delete of its tenant's (DESIGN.md, Stored things).
 func (s *Server) resolveStored(x *exchange) error {
 	t := x.key.Tenant
 	if id := x.op.response; id != "" {
@@ -185,12 +186,16 @@ func (s *Server) resolveStored(x *exchange) error {
 				}
 				continue
 			}
-			if n := len(x.touched); n == 0 || x.touched[n-1].model != m {
-				x.touched = append(x.touched, modelVerdict{model: m})
-			}
-			if !slices.ContainsFunc(x.model.Targets, func(t view.Target) bool { return t.Provider == p }) {
+			if !x.model.At(p) {
 				x.model.Targets = append(x.model.Targets, view.Target{Provider: p, Weight: 1})
 			}
+		}
+	}
+	// Another key of the tenant may have stored it with a model that this one may not use.
+	for _, name := range x.snapshot.ModelNames {
+		m, _ := x.snapshot.Model(name)
+		if slices.ContainsFunc(m.Targets, func(t view.Target) bool { return x.model.At(t.Provider) }) {
+			x.touched = append(x.touched, modelVerdict{model: m})
 		}
 	}
 	switch {

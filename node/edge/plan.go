@@ -181,7 +181,7 @@ func (s *Server) permitted(x *exchange, e view.Exit, p *view.Provider) complianc
 		{Kind: compliance.HopStorage, ID: p.ID, Places: p.Storage},
 	}
 	for i := range x.touched {
-		if !slices.ContainsFunc(x.touched[i].model.Targets, func(t view.Target) bool { return t.Provider == p }) {
+		if !x.touched[i].model.At(p) {
 			continue
 		}
 		if o := x.touched[i].verdict.Check(hops[:], p.Terms); o.Decision != compliance.Allow {

@@ -133,6 +133,11 @@ type Model struct {
 	EqualWeights bool
 }
 
+// At reports whether the provider serves the model.
+func (m *Model) At(p *Provider) bool {
+	return slices.ContainsFunc(m.Targets, func(t Target) bool { return t.Provider == p })
+}
+
 // Target is one place that serves a model.
 type Target struct {
 	Provider *Provider
