@@ -52,10 +52,14 @@ func (a *Attempt) take(t tunnel.Trailer) {
 		a.Secret = t.Secret
 	}
 	if t.HasUsage {
-		u := t.Usage
-		a.HasUsage, a.Usage = true, llm.Usage{
-			Input: u.Input, Cached: u.Cached, CacheWrite: u.CacheWrite, CacheWrite1h: u.CacheWrite1h, Output: u.Output, Reasoning: u.Reasoning,
-		}
+		a.HasUsage, a.Usage = true, stated(t.Usage)
+	}
+}
+
+// stated is the provider's own count, as the exit tells it.
+func stated(u tunnel.Usage) llm.Usage {
+	return llm.Usage{
+		Input: u.Input, Cached: u.Cached, CacheWrite: u.CacheWrite, CacheWrite1h: u.CacheWrite1h, Output: u.Output, Reasoning: u.Reasoning,
 	}
 }
 
@@ -90,6 +94,9 @@ func (s *Server) begin(x *exchange, r *route, reply tunnel.Reply, length int) {
 		}
 		h.Set("X-Causeway-Route", way)
 		h.Set("X-Causeway-Cache", "bypass")
+		if x.guess != nil {
+			h.Set(estimated, "tokens")
+		}
 		if len(x.losses) > 0 {
 			h.Set("X-Causeway-Loss", dialect.LossHeader(x.losses))
 		}

@@ -191,14 +191,18 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 	client, _ := registry.Client(x.op.dialect)
 	dec := provider.NewEventDecoder(x.decodeOptions(r))
 	c := s.newConversion(x, r, client)
-	after := x.after.Stream()
+	after, cut := x.after.Stream(), newCutting(x, r)
 	var events, seen []llm.Event
 	take := func() error {
 		out := events
 		if after != nil {
 			seen = seen[:0]
 			for i := range events {
+				cut.count(&events[i])
 				seen = after.Push(seen, &events[i])
+			}
+			if after.Done() {
+				seen = append(seen, llm.Event{Kind: llm.EventUsage, Usage: cut.usage(ans)})
 			}
 			out = seen
 		}
@@ -223,6 +227,7 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 			if ev.Data == nil {
 				continue
 			}
+			cut.watch(ev.Name, ev.Data)
 			events = dec.Push(events[:0], ev.Name, ev.Data)
 			if terr := take(); terr != nil {
 				return terr

@@ -35,9 +35,8 @@ func (s *Server) convertVectors(x *exchange, r *route, body []byte) error {
 		return fault.As(err).At(fault.Sent)
 	}
 	if !resp.HasUsage {
-		x.embed.EachText(func(text string) { x.guess += meter.Count(text) })
-		resp.Usage.Input = x.guess
-		x.w.Header().Set(estimated, "tokens")
+		x.embed.EachText(func(text string) { resp.Usage.Input += meter.Count(text) })
+		x.guess = &resp.Usage
 	}
 	out, losses := client.EncodeEmbeddings(resp, x.embed)
 	x.losses = append(x.losses, losses...)

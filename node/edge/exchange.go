@@ -105,7 +105,7 @@ type exchange struct {
 	canonical   *llm.Request // decoded once, when a route converts
 	undecodable error        // why that is not possible
 	embed       *llm.EmbedRequest
-	guess       int64         // input tokens, where the provider that embedded states none; 0 = not known
+	guess       *llm.Usage    // our count of the last attempt, where its provider's is missing; nil = none
 	losses      []llm.Loss    // of the attempt that is running or that answered
 	after       dialect.After // as losses
 

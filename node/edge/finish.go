@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"cmp"
 	"strconv"
 	"time"
 
@@ -55,11 +54,14 @@ func (s *Server) settle(x *exchange, now time.Time) {
 			o.Usage = o.Usage.Add(a.Usage)
 			o.UsageKind = max(o.UsageKind, UsageMeasured)
 			tokens += a.Usage.Input + a.Usage.Output
-		case a.billed() && embeds(o.Op): // all of it is input, which can be estimated
-			n := cmp.Or(x.guess, x.reserved)
-			o.Usage.Input += n
+		case a.billed() && x.guess != nil && i == len(o.Attempts)-1:
+			o.Usage = o.Usage.Add(*x.guess)
 			o.UsageKind = max(o.UsageKind, UsageEstimated)
-			tokens += n
+			tokens += min(x.guess.Input+x.guess.Output, x.reserved)
+		case a.billed() && embeds(o.Op): // all of it is input, which has been estimated
+			o.Usage.Input += x.reserved
+			o.UsageKind = max(o.UsageKind, UsageEstimated)
+			tokens += x.reserved
 		case a.billed():
 			o.UsageKind = UsageWorst
 			tokens += x.reserved

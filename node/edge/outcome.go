@@ -65,7 +65,7 @@ const (
 	UsageNone      UsageKind = iota // nothing was consumed
 	UsageUncounted                  // the operation is not billed by tokens, or the provider did not say how many: Units, if known
 	UsageMeasured                   // the provider said so
-	UsageEstimated                  // embeddings of a provider that did not say: counted here
+	UsageEstimated                  // counted here: embeddings of a provider that did not say, an answer that was cut before it did
 	UsageWorst                      // the provider did not say: what had been reserved
 )
 

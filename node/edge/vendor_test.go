@@ -35,6 +35,8 @@ type oneProvider struct {
 	left    int64 // of tpm, when the provider was asked
 	closed  bool  // before the end
 	outcome Outcome
+	head    http.Header // of the answer to the client
+	gone    bool        // the client, when it is answered
 	written bytes.Buffer
 	status  int
 }
@@ -110,22 +112,33 @@ func (a *oneAnswer) Trailer() (tunnel.Trailer, bool) {
 
 func (a *oneAnswer) Close() { a.closed = a.read < len(a.chunks) }
 
-func (o *oneProvider) Header() http.Header              { return http.Header{} }
+func (o *oneProvider) Header() http.Header              { return o.head }
 func (o *oneProvider) WriteHeader(status int)           { o.status = status }
-func (o *oneProvider) Write(p []byte) (int, error)      { return o.written.Write(p) }
 func (o *oneProvider) Flush()                           {}
 func (o *oneProvider) SetReadDeadline(time.Time) error  { return nil }
 func (o *oneProvider) SetWriteDeadline(time.Time) error { return nil }
 
+func (o *oneProvider) Write(p []byte) (int, error) {
+	if o.gone {
+		return 0, io.ErrClosedPipe
+	}
+	return o.written.Write(p)
+}
+
 func (o *oneProvider) post(path, body string, header ...string) {
 	o.t.Helper()
 	o.written.Reset()
+	o.head = http.Header{}
 	h := benchHeader()
 	for i := 0; i < len(header); i += 2 {
 		h.Set(header[i], header[i+1])
 	}
+	u, err := url.Parse(path)
+	if err != nil {
+		o.t.Fatal(err)
+	}
 	o.srv.ServeHTTP(o, &http.Request{
-		Method: http.MethodPost, URL: &url.URL{Path: path}, Header: h, Body: io.NopCloser(strings.NewReader(body)),
+		Method: http.MethodPost, URL: u, Header: h, Body: io.NopCloser(strings.NewReader(body)),
 		ContentLength: int64(len(body)), RemoteAddr: "127.0.0.1:1234", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	})
 }
@@ -152,6 +165,9 @@ func TestStopIsAppliedToResponses(t *testing.T) {
 	if got := o.written.String(); !strings.Contains(got, `"content":"one "`) || strings.Contains(got, "two") || !strings.Contains(got, `"finish_reason":"stop"`) || strings.Contains(o.body, "END") {
 		t.Errorf("asked %s\nanswered %s", o.body, got)
 	}
+	if o.outcome.UsageKind != UsageMeasured || !strings.Contains(o.written.String(), `"usage":{"prompt_tokens":10,"completion_tokens":5,`) {
+		t.Errorf("whole: usage %s\n%s", o.outcome.UsageKind, o.written.String())
+	}
 	event := func(name, data string) string { return "event: " + name + "\ndata: " + data + "\n\n" }
 	delta := func(text string) string {
 		return event("response.output_text.delta", `{"type":"response.output_text.delta","item_id":"msg_1","output_index":0,"content_index":0,"delta":"`+text+`"}`)
@@ -172,7 +188,7 @@ func TestStopIsAppliedToResponses(t *testing.T) {
 		if !strings.Contains(got, "one ") || strings.Contains(got, `"text":"E`) || strings.Contains(got, `"content":"E`) || strings.Contains(got, "two") || !strings.Contains(got, c.stop) {
 			t.Errorf("%s: answered\n%s", c.path, got)
 		}
-		if !o.closed || o.outcome.Fault != nil || o.outcome.UsageKind != UsageWorst {
+		if !o.closed || o.outcome.Fault != nil || o.outcome.UsageKind != UsageEstimated {
 			t.Errorf("%s: provider cancelled %t, outcome %+v", c.path, o.closed, o.outcome)
 		}
 	}

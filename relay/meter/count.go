@@ -58,16 +58,33 @@ const (
 // Count estimates the tokens of a text by the classes of its characters. At most 4 KiB are looked at,
 // whatever the length, so it costs a few microseconds at most. Only the empty text has none.
 func Count[T ~string | ~[]byte](text T) int64 {
+	return tokens(sampled(text))
+}
+
+// Counter estimates a text that comes in pieces, as Count does the whole: a piece is often less than a
+// token. The zero value is ready.
+type Counter struct{ milli uint64 }
+
+// Add counts the next piece.
+func (c *Counter) Add(piece string) { c.milli += sampled(piece) }
+
+// Tokens is the estimate of all pieces.
+func (c *Counter) Tokens() int64 { return tokens(c.milli) }
+
+func tokens(milli uint64) int64 { return int64((milli + 999) / 1000) }
+
+// sampled is the worth of a text in thousandths of a token, judged by its samples when it is long.
+func sampled[T ~string | ~[]byte](text T) uint64 {
 	n := len(text)
 	if n <= sampleBlock*sampleBlocks {
-		return int64((milli(text) + 999) / 1000)
+		return milli(text)
 	}
 	var sum uint64
 	for i := range sampleBlocks {
 		at := i * (n - sampleBlock) / (sampleBlocks - 1)
 		sum += milli(text[at : at+sampleBlock])
 	}
-	return int64(sum*uint64(n)/(sampleBlock*sampleBlocks)/1000) + 1
+	return sum * uint64(n) / (sampleBlock * sampleBlocks)
 }
 
 func milli[T ~string | ~[]byte](text T) (sum uint64) {

@@ -238,3 +238,21 @@ func BenchmarkEstimateBody100KB(b *testing.B) {
 		_ = EstimateBody(body, 100)
 	}
 }
+
+// A text in pieces of less than a token counts as the whole does.
+func TestCounterIsCount(t *testing.T) {
+	t.Parallel()
+	const text = "An answer, 你好, in pieces."
+	var c Counter
+	for i := range len(text) {
+		c.Add(text[i : i+1])
+	}
+	if got, want := c.Tokens(), Count(text); got != want {
+		t.Errorf("%d tokens, want %d", got, want)
+	}
+	long := strings.Repeat(text, 1000)
+	c.Add(long)
+	if got, want := c.Tokens(), Count(long)+Count(text); got < want-1 || got > want {
+		t.Errorf("%d tokens, want %d", got, want)
+	}
+}
