@@ -151,9 +151,16 @@ func TestLossesAreReported(t *testing.T) {
 	if out := r.audit.outcomes[len(r.audit.outcomes)-1]; !strings.Contains(out.Losses, "/seed") {
 		t.Errorf("the record does not name the loss: %+v", out)
 	}
-	a = r.post("/v1/chat/completions", body, "X-Causeway-Strict", "1")
-	if a.status != 400 || !strings.Contains(a.body, "lossy_conversion") || !strings.Contains(a.body, "seed") {
-		t.Errorf("strict: %d %s", a.status, a.body)
+	for _, v := range []string{"1", "true", "True"} {
+		a = r.post("/v1/chat/completions", body, "X-Causeway-Strict", v)
+		if a.status != 400 || !strings.Contains(a.body, "lossy_conversion") || !strings.Contains(a.body, "seed") {
+			t.Errorf("strict %q: %d %s", v, a.status, a.body)
+		}
+	}
+	for _, v := range []string{"", "0", "false", "FALSE"} {
+		if a = r.post("/v1/chat/completions", body, "X-Causeway-Strict", v); a.status != 200 {
+			t.Errorf("strict %q: %d %s", v, a.status, a.body)
+		}
 	}
 }
 

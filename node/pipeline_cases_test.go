@@ -151,6 +151,8 @@ func TestBadInput(t *testing.T) {
 		{"key's address", "/v1/chat/completions", chatBody + `}`, []string{"Authorization", "Bearer cw_tied_0123456789abcdef0123456789"}, 403, []string{"address"}},
 		{"key's models", "/v1/chat/completions", `{"model":"gpt-4","messages":[]}`, []string{"Authorization", "Bearer cw_tied_0123456789abcdef0123456789", "X-Forwarded-For", "10.9.1.1"}, 403, []string{"gpt-4"}},
 		{"bad class", "/v1/chat/completions", chatBody + `}`, []string{"X-Causeway-Class", "secret"}, 400, []string{"x-causeway-class"}},
+		{"bad strictness", "/v1/chat/completions", chatBody + `}`, []string{"X-Causeway-Strict", "yes"}, 400, []string{"x-causeway-strict", "yes"}},
+		{"bad strictness, anthropic", "/v1/messages", `{"model":"gpt-4o","max_tokens":1,"messages":[]}`, []string{"X-Causeway-Strict", "2"}, 400, []string{"x-causeway-strict", "invalid_request_error"}},
 		{"provider's own refusal", "/v1/chat/completions", `{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}],"no_such_parameter":1}`, nil, 400, []string{"no_such_parameter"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

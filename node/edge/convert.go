@@ -72,7 +72,7 @@ func (x *exchange) encode(r *route, op llm.Op) (enc dialect.Encoded, err error) 
 	if err != nil {
 		return enc, err
 	}
-	if x.r.Header.Get("X-Causeway-Strict") == "1" {
+	if x.strict {
 		if f := dialect.Strict(enc.Losses); f != nil {
 			return enc, f
 		}

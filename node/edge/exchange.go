@@ -69,6 +69,7 @@ type exchange struct {
 	memory *lend.Buffer // where body lies
 	prompt audit.Hash   // of body
 	head   dialect.Head
+	strict bool // a conversion that loses anything is refused
 
 	// resolve
 	model   *view.Model

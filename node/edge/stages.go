@@ -26,12 +26,30 @@ func (s *Server) peek(x *exchange) error {
 	}
 	x.head = h
 	x.outcome.Stream = h.Stream
+	if x.strict, err = strict(x.r.Header); err != nil {
+		return err
+	}
 	if h.Model == "" && x.op.op != llm.OpStored {
 		f := fault.New(fault.Malformed, "model: missing; name one of the models that GET /v1/models lists")
 		f.Param = "model"
 		return f
 	}
 	return nil
+}
+
+// strict reads x-causeway-strict. A value that is not understood is refused: the client would believe
+// itself protected.
+func strict(h http.Header) (bool, error) {
+	switch v := h.Get("X-Causeway-Strict"); strings.ToLower(v) {
+	case "1", "true":
+		return true, nil
+	case "", "0", "false":
+		return false, nil
+	default:
+		f := fault.New(fault.Malformed, "x-causeway-strict: must be 1, true, 0 or false, not %q", cut(v, 64))
+		f.Param = "x-causeway-strict"
+		return false, f
+	}
 }
 
 // resolve finds the model and whether this key may use it.
