@@ -55,6 +55,11 @@ func (t *turns) decodeContent(v []byte, at string) error {
 		m := &r.Messages[len(r.Messages)-1]
 		m.Extra = append(m.Extra, extra...)
 		return list(f[1], at+"/parts", func(v []byte, at string) error {
+			// The empty text that ended a stream comes back so from Google's SDK for Go, which leaves
+			// out empty strings.
+			if emptyObject(v) {
+				return nil
+			}
 			p, err := readPart(v, at)
 			if err != nil {
 				return err
@@ -100,6 +105,10 @@ func (t *turns) decodeContent(v []byte, at string) error {
 		r.Messages = append(r.Messages, user)
 	}
 	return nil
+}
+
+func emptyObject(v []byte) bool {
+	return len(v) > 1 && v[0] == '{' && len(bytes.TrimSpace(v[1:len(v)-1])) == 0
 }
 
 // turns reads contents into the messages of r.

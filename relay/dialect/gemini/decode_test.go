@@ -84,6 +84,19 @@ func TestDecodeRequest(t *testing.T) {
 	}
 }
 
+// An answer's empty text that a client sends back without its empty string is nothing.
+func TestEmptyPartOfTheModel(t *testing.T) {
+	t.Parallel()
+	turn := func(more string) *llm.Request {
+		return decode(t, `{"contents":[{"role":"user","parts":[{"text":"x"}]},{"role":"model","parts":[{"functionCall":{"name":"f","args":{}}}`+more+`]}]}`)
+	}
+	for _, empty := range []string{`,{}`, `,{ }`, `,{"text":""}`} {
+		if d := convtest.DiffRequests(turn(""), turn(empty)); d != "" {
+			t.Errorf("%s (-without +with):\n%s", empty, d)
+		}
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ why, body, param string }{
