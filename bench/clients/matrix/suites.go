@@ -32,6 +32,10 @@ type suite struct {
 func suites() []suite {
 	all := []suite{
 		{
+			name: "go", language: "Go", dir: ".", tools: []string{"go"}, lock: "go.mod", versions: goVersions,
+			test: []string{"go", "test", "-count=1", "-parallel=16", "-run=^TestClients$", "./golang"},
+		},
+		{
 			name: "node", language: "Node", dir: "node", tools: []string{"node", "npm"}, lock: "package-lock.json", into: "node_modules",
 			install: [][]string{{"npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"}},
 			test:    []string{"node", "--test", "--test-reporter=spec"}, versions: npmVersions,
