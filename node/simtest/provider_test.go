@@ -97,12 +97,17 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 	p.calls = append(p.calls, c)
 	behave := p.behave
 	p.mu.Unlock()
-	stop := context.AfterFunc(r.Context(), func() {
+	note := func() {
 		c.mu.Lock()
 		c.canceled = time.Now()
 		c.mu.Unlock()
-	})
-	defer stop()
+	}
+	stop := context.AfterFunc(r.Context(), note)
+	defer func() {
+		if stop() && r.Context().Err() != nil { // who waits on the context itself may be here before the note
+			note()
+		}
+	}()
 	rec := &recorder{ResponseWriter: w, c: c}
 	if behave != nil {
 		behave(rec, r, p.fake)
