@@ -196,7 +196,8 @@ func (l *Limiter) Reserve(now time.Time, key string, share Limits, tokens int64)
 
 // ReserveAll reserves one request with an estimate of tokens under every limit, or under none. On
 // refusal the Denial is the one with the longest wait. Limits with the same Key count once, the first.
-// Without limits that bind it always succeeds, and a request of no tokens waits for none. It does not allocate for up to six known keys.
+// Without limits that bind it always succeeds, and a request of no tokens waits for none. It does not
+// allocate for up to six known keys.
 func (l *Limiter) ReserveAll(now time.Time, all []Applied, tokens int64) (Hold, Denial, bool) {
 	t := l.offset(now)
 	var mask uint64

@@ -4,7 +4,8 @@ import "time"
 
 // When a connection that something waits on is given up. A probe is a datagram of pingSize bytes and
 // its answer QUIC's acknowledgement: it comes from the exit's endpoint, whatever a provider does, and any
-// other packet is as good. A probe may take as long as the longest of the latest eight round trips, and ackSlack. The rule (reference/mesh.md 6.8: three missed probes; here for paths whose losses nothing
+// other packet is as good. A probe may take as long as the longest of the latest eight round trips, and
+// ackSlack. The rule (reference/mesh.md 6.8: three missed probes; here for paths whose losses nothing
 // repairs yet):
 //
 //   - probe after quietBusy of silence, then every probeEvery: on a clean path the first one is answered;
