@@ -249,6 +249,54 @@ func TestExitKeepsAccountsToTheirTenant(t *testing.T) {
 	a.Close()
 }
 
+// Nor for what a call may be: an edge that has been taken over gets no more of a provider's API than clients.
+func TestExitsSendWhatTheMeshOffers(t *testing.T) {
+	r := newRig(t, nil)
+	call := func(provider string, d llm.Dialect, model string, op llm.Op, method, path string) *fault.Error {
+		req := tunnel.Request{Tenant: "acme", Provider: provider, Dialect: string(d), Model: model, Op: uint8(op), Method: method, Path: path}
+		a, err := r.exits["exit-us"].Call(t.Context(), &req, []byte("{}"))
+		if err != nil {
+			return fault.As(err)
+		}
+		a.Close()
+		return nil
+	}
+	r.upstream.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		r.sent.Store(q.Method + " " + q.URL.Path)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte("{}"))
+	})
+	for _, c := range []struct {
+		d            llm.Dialect
+		model        string
+		op           llm.Op
+		method, path string
+	}{
+		{llm.OpenAIChat, "", llm.OpStored, http.MethodGet, "/organization/admin_api_keys"},
+		{llm.OpenAIChat, "", llm.OpStored, http.MethodPut, "/files"},
+		{llm.OpenAIChat, "", llm.OpStored, http.MethodPost, "/chat/completions"},
+		{llm.OpenAIChat, "gpt-4o", llm.OpStored, http.MethodPost, "/fine_tuning/jobs"},
+		{llm.OpenAIChat, "gpt-4o", llm.OpGenerate, http.MethodPost, "/fine_tuning/jobs"},
+		{llm.OpenAIChat, "gpt-4o", llm.OpGenerate, http.MethodDelete, "/chat/completions"},
+		{llm.OpenAIChat, "gpt-4o", llm.OpComplete, http.MethodPost, "/files"},
+		{llm.OpenAIChat, "gpt-4o", llm.Op(99), http.MethodPost, "/files"},
+		{llm.OpenAIChat, "", llm.OpGenerate, http.MethodPost, "/chat/completions"},
+	} {
+		f := call("openai", c.d, c.model, c.op, c.method, c.path)
+		if f == nil || f.Kind != fault.ExitUnreachable || f.Phase != fault.NotSent || r.sent.Load() != nil {
+			t.Errorf("%+v: %v, sent %v", c, f, r.sent.Load())
+		}
+	}
+	for want, f := range map[string]*fault.Error{
+		"GET /v1/files":             call("openai", llm.OpenAIChat, "", llm.OpStored, http.MethodGet, "/files"),
+		"POST /v1/chat/completions": call("openai", llm.OpenAIChat, "gpt-4o", llm.OpGenerate, http.MethodPost, "/chat/completions"),
+	} {
+		if f != nil {
+			t.Errorf("%s: %v", want, f)
+		}
+	}
+}
+
 // Which of the operator's organisations, projects or workspaces a credential acts for is not the client's
 // to say.
 func TestClientsDoNotChooseTheProject(t *testing.T) {

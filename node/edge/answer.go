@@ -135,12 +135,12 @@ func contentType(reply tunnel.Reply) string {
 func (s *Server) copyUnary(x *exchange, r *route, ans Answer, reply tunnel.Reply) error {
 	held, most := x.held[:0], maxUnary
 	defer func() { x.held = held[:0] }()
-	live := x.op.pass != nil && x.op.pass.live
+	live := x.op.pass != nil && x.op.pass.Live
 	mark := s.marker(x, r)
 	switch {
 	case live:
 		most = 0
-	case mark != nil || x.op.pass != nil && x.op.pass.links:
+	case mark != nil || x.op.pass != nil && x.op.pass.Links:
 		most = maxConverted // what is larger goes as it is: its ids cannot be used then
 	}
 	for {

@@ -160,7 +160,7 @@ func (s *Server) resolveStored(x *exchange) error {
 	if err := s.openUpload(x); err != nil {
 		return err
 	}
-	if x.op.pass.batch && x.r.Method == http.MethodPost {
+	if x.op.pass.Batch && x.r.Method == http.MethodPost {
 		switch {
 		case !x.key.Unrestricted():
 			return fault.New(fault.Forbidden, `a batch may name any model inside its file, so it takes an API key for all models (models: ["*"])`)

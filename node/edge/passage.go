@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/causeway-mesh/causeway/node/passage"
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/dialect/openai"
 	"github.com/causeway-mesh/causeway/relay/fault"
@@ -13,129 +14,17 @@ import (
 	"github.com/causeway-mesh/causeway/relay/splice"
 )
 
-// passage is an operation that goes through under policy and limits, and is never converted.
-type passage struct {
-	dialect llm.Dialect
-	pattern string // as in metrics; {id} stands for one path segment, or the part of one before a colon
-	methods string
-	op      llm.Op
-	traits
-}
-
-// traits are what sets a passage apart.
-type traits struct {
-	live   bool // the answer is of use from its first byte: it is not held back for a failover
-	batch  bool // POST starts a batch
-	links  bool // answers hold addresses of the vendor that clients follow
-	upload bool // Google's resumable uploads
-	model  bool // POST names a model in its JSON body
-}
-
-// passages lists them all; what is not here is a 404. Of two patterns that fit the first one counts.
-var passages = [...]passage{
-	{llm.OpenAIChat, "/v1/completions", "POST", llm.OpComplete, traits{}},
-	{llm.OpenAIChat, "/v1/moderations", "POST", llm.OpModerate, traits{}},
-	{llm.OpenAIChat, "/v1/images/generations", "POST", llm.OpImage, traits{}},
-	{llm.OpenAIChat, "/v1/images/edits", "POST", llm.OpImage, traits{}},
-	{llm.OpenAIChat, "/v1/images/variations", "POST", llm.OpImage, traits{}},
-	{llm.OpenAIChat, "/v1/audio/speech", "POST", llm.OpSpeech, traits{live: true}},
-	{llm.OpenAIChat, "/v1/audio/transcriptions", "POST", llm.OpTranscribe, traits{}},
-	{llm.OpenAIChat, "/v1/audio/translations", "POST", llm.OpTranscribe, traits{}},
-	{llm.OpenAIResponses, "/v1/responses/compact", "POST", llm.OpCompact, traits{}},
-
-	{llm.OpenAIResponses, "/v1/responses/{id}", "GET, DELETE", llm.OpStored, traits{}},
-	{llm.OpenAIResponses, "/v1/responses/{id}/cancel", "POST", llm.OpStored, traits{}},
-	{llm.OpenAIResponses, "/v1/responses/{id}/input_items", "GET", llm.OpStored, traits{}},
-	{llm.OpenAIResponses, "/v1/conversations", "POST", llm.OpStored, traits{}},
-	{llm.OpenAIResponses, "/v1/conversations/{id}", "GET, POST, DELETE", llm.OpStored, traits{}},
-	{llm.OpenAIResponses, "/v1/conversations/{id}/items", "GET, POST", llm.OpStored, traits{}},
-	{llm.OpenAIResponses, "/v1/conversations/{id}/items/{id}", "GET, DELETE", llm.OpStored, traits{}},
-
-	{llm.AnthropicMessages, "/v1/files", "GET, POST", llm.OpStored, traits{}},
-	{llm.AnthropicMessages, "/v1/files/{id}", "GET, DELETE", llm.OpStored, traits{}},
-	{llm.AnthropicMessages, "/v1/files/{id}/content", "GET", llm.OpStored, traits{live: true}},
-	{llm.AnthropicMessages, "/v1/messages/batches", "GET, POST", llm.OpStored, traits{batch: true, links: true}},
-	{llm.AnthropicMessages, "/v1/messages/batches/{id}", "GET, DELETE", llm.OpStored, traits{links: true}},
-	{llm.AnthropicMessages, "/v1/messages/batches/{id}/results", "GET", llm.OpStored, traits{live: true}},
-	{llm.AnthropicMessages, "/v1/messages/batches/{id}/cancel", "POST", llm.OpStored, traits{links: true}},
-
-	{llm.OpenAIChat, "/v1/files", "GET, POST", llm.OpStored, traits{}},
-	{llm.OpenAIChat, "/v1/files/{id}", "GET, DELETE", llm.OpStored, traits{}},
-	{llm.OpenAIChat, "/v1/files/{id}/content", "GET", llm.OpStored, traits{live: true}},
-	{llm.OpenAIChat, "/v1/uploads", "POST", llm.OpStored, traits{}},
-	{llm.OpenAIChat, "/v1/uploads/{id}/parts", "POST", llm.OpStored, traits{}},
-	{llm.OpenAIChat, "/v1/uploads/{id}/complete", "POST", llm.OpStored, traits{}},
-	{llm.OpenAIChat, "/v1/uploads/{id}/cancel", "POST", llm.OpStored, traits{}},
-	{llm.OpenAIChat, "/v1/batches", "GET, POST", llm.OpStored, traits{batch: true}},
-	{llm.OpenAIChat, "/v1/batches/{id}", "GET", llm.OpStored, traits{}},
-	{llm.OpenAIChat, "/v1/batches/{id}/cancel", "POST", llm.OpStored, traits{}},
-
-	{llm.Gemini, "/upload/v1beta/files", "POST, PUT", llm.OpStored, traits{upload: true}},
-	{llm.Gemini, "/v1beta/files", "GET", llm.OpStored, traits{}},
-	{llm.Gemini, "/v1beta/files/{id}", "GET, DELETE", llm.OpStored, traits{}},
-	{llm.Gemini, "/v1beta/files/{id}:download", "GET", llm.OpStored, traits{live: true}},
-	{llm.Gemini, "/v1beta/cachedContents", "GET, POST", llm.OpStored, traits{model: true}},
-	{llm.Gemini, "/v1beta/cachedContents/{id}", "GET, PATCH, DELETE", llm.OpStored, traits{}},
-}
-
-// parsePassage finds the passage of a path without the dialect's prefix, in its full form. OpenAI and
-// Anthropic share paths of files: the version header tells them apart.
+// parsePassage finds the operation of a path around generation.
 func parsePassage(path string, hint llm.Dialect, h http.Header) (operation, bool) {
-	if hint == "" && h.Get("Anthropic-Version") != "" {
-		hint = llm.AnthropicMessages
+	p, id := passage.Find(path, hint, h)
+	if p == nil {
+		return operation{}, false
 	}
-	for i := range passages {
-		p := &passages[i]
-		if hint != "" && family(hint) != family(p.dialect) || hint == "" && p.dialect == llm.AnthropicMessages && strings.HasPrefix(p.pattern, "/v1/files") {
-			continue
-		}
-		id, ok := fits(p.pattern, path)
-		if !ok {
-			continue
-		}
-		o := operation{dialect: p.dialect, op: p.op, methods: p.methods, pass: p, path: path}
-		if family(p.dialect) == llm.OpenAIChat {
-			o.path = strings.TrimPrefix(path, "/v1") // OpenAI's base_url ends in /v1
-		}
-		if p.op == llm.OpStored && strings.HasPrefix(p.pattern, "/v1/responses/") {
-			o.response = id
-		}
-		return o, true
+	o := operation{dialect: p.Dialect, op: p.Op, methods: p.Methods, pass: p, path: p.Upstream(path)}
+	if p.Op == llm.OpStored && strings.HasPrefix(p.Pattern, "/v1/responses/") {
+		o.response = id
 	}
-	return operation{}, false
-}
-
-// fits compares a path with a pattern, segment by segment, and gives the first id.
-func fits(pattern, path string) (id string, ok bool) {
-	for {
-		want, restWant, moreWant := strings.Cut(pattern, "/")
-		got, rest, more := strings.Cut(path, "/")
-		if tail, any := strings.CutPrefix(want, "{id}"); any {
-			if got, ok = strings.CutSuffix(got, tail); !ok || !plainSegment(got) {
-				return "", false
-			}
-			if id == "" {
-				id = got
-			}
-		} else if want != got {
-			return "", false
-		}
-		if moreWant != more {
-			return "", false
-		}
-		if !more {
-			return id, true
-		}
-		pattern, path = restWant, rest
-	}
-}
-
-// family groups the dialects that one vendor's account speaks.
-func family(d llm.Dialect) llm.Dialect {
-	if d == llm.OpenAIResponses {
-		return llm.OpenAIChat
-	}
-	return d
+	return o, true
 }
 
 // peekHead reads the head of whatever body the operation has. What is stored is not looked into, but
@@ -149,7 +38,7 @@ func (x *exchange) peekHead() (dialect.Head, error) {
 				return h, err
 			}
 		}
-		if !x.op.pass.model || x.r.Method != http.MethodPost {
+		if !x.op.pass.Model || x.r.Method != http.MethodPost {
 			return h, nil
 		}
 		var at [1]splice.Span

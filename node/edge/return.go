@@ -22,7 +22,7 @@ const uploadHeader = "X-Goog-Upload-Url"
 // openUpload reads where an upload goes on. Only what this edge or another sealed is followed, and only
 // to the account that it was sealed for: the token holds a path, never a host.
 func (s *Server) openUpload(x *exchange) error {
-	if !x.op.pass.upload || !strings.Contains(x.r.URL.RawQuery, uploadToken) {
+	if !x.op.pass.Upload || !strings.Contains(x.r.URL.RawQuery, uploadToken) {
 		return nil
 	}
 	q := x.r.URL.Query()
@@ -49,12 +49,12 @@ func (s *Server) sendBack(x *exchange, r *route, reply *tunnel.Reply) error {
 		case "Location", "Content-Location", "X-Goog-Upload-Control-Url":
 			continue
 		case uploadHeader:
-			target, ok := below(r.target.Provider.Spec.BaseURL, f.Value)
-			if !ok || !x.op.pass.upload {
+			target, ok := below(r.target.Provider.Spec.BaseURL, x.op.pass.Pattern, f.Value)
+			if !ok || !x.op.pass.Upload {
 				return fault.New(fault.UpstreamProtocol, "the provider wants the upload to go on at another place than its own").At(fault.Sent)
 			}
 			token := s.tokens(x).sealURL(x.key.Tenant.ID, r.target.Provider.ID, target, x.start)
-			f.Value = s.self(x) + x.op.pass.pattern + "?" + uploadToken + "=" + token
+			f.Value = s.self(x) + x.op.pass.Pattern + "?" + uploadToken + "=" + token
 		}
 		kept = append(kept, f)
 	}
@@ -62,8 +62,9 @@ func (s *Server) sendBack(x *exchange, r *route, reply *tunnel.Reply) error {
 	return nil
 }
 
-// below gives the path and query of an upload URL as they follow the base URL that it must lie below.
-func below(base, target string) (string, bool) {
+// below gives the path and query of an upload URL as they follow the base URL. Its path must be the one
+// where the upload began: exits take no other.
+func below(base, pattern, target string) (string, bool) {
 	b, err := url.Parse(base)
 	if err != nil {
 		return "", false
@@ -73,35 +74,10 @@ func below(base, target string) (string, bool) {
 		return "", false
 	}
 	path, ok := strings.CutPrefix(u.Path, strings.TrimSuffix(b.Path, "/"))
-	if !ok || !strings.HasPrefix(path, "/upload/") || !plainPath(path) {
+	if !ok || path != pattern {
 		return "", false
 	}
 	return path + "?" + u.RawQuery, true
-}
-
-// plainPath reports whether a path means the same with and without cleaning and escapes.
-func plainPath(p string) bool {
-	for seg := range strings.SplitSeq(p[1:], "/") {
-		if !plainSegment(seg) {
-			return false
-		}
-	}
-	return true
-}
-
-// plainSegment reports whether s is one segment of a path, whoever reads it.
-func plainSegment(s string) bool {
-	if s == "" || s == "." || s == ".." || len(s) > 512 {
-		return false
-	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // self is this edge as the client addressed it, up to where the API's own paths begin.
@@ -148,7 +124,7 @@ func (s *Server) whole(x *exchange, m *marker, doc []byte) []byte {
 	switch {
 	case m != nil:
 		return m.whole(doc)
-	case x.op.pass != nil && x.op.pass.links:
+	case x.op.pass != nil && x.op.pass.Links:
 		return s.relink(x, doc)
 	}
 	return doc

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/causeway-mesh/causeway/node/passage"
 	"github.com/causeway-mesh/causeway/relay/llm"
 )
 
@@ -18,7 +19,7 @@ type operation struct {
 	methods  string // what the path allows
 	root     bool   // GET / and HEAD /: clients probe it
 	upgrade  bool   // WebSocket upgrade on /v1/responses
-	pass     *passage
+	pass     *passage.Passage
 	path     string // of a passage, as it follows the provider's base URL
 	prefix   string // of the client's path: /gemini and its like
 	response string // id in the path of a stored response

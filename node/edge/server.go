@@ -15,6 +15,7 @@ import (
 	"github.com/causeway-mesh/causeway/coordinator/lease"
 	"github.com/causeway-mesh/causeway/geo"
 	"github.com/causeway-mesh/causeway/mesh/tunnel"
+	"github.com/causeway-mesh/causeway/node/passage"
 	"github.com/causeway-mesh/causeway/node/view"
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
 	"github.com/causeway-mesh/causeway/relay/fault"
@@ -156,7 +157,7 @@ func (s *Server) admit(x *exchange, known bool) error {
 		return fault.New(fault.NotFound, "no API at %s; the paths are /v1/chat/completions, /v1/responses, /v1/responses/input_tokens, /v1/embeddings, /v1/messages, /v1/messages/count_tokens, /v1/models, /v1beta/models/MODEL:VERB, and those around generation that README.md lists", cut(x.r.URL.Path, 80))
 	case x.op.upgrade:
 		return fault.New(fault.UpgradeRequired, "WebSocket is not offered on this path; send POST with \"stream\": true")
-	case !allows(x.op.methods, x.r.Method) && x.r.Method != http.MethodOptions:
+	case !passage.Allows(x.op.methods, x.r.Method) && x.r.Method != http.MethodOptions:
 		x.w.Header().Set("Allow", x.op.methods)
 		return fault.New(fault.MethodNotAllowed, "this path takes %s, not %s", x.op.methods, cut(x.r.Method, 16))
 	case s.draining.Load():
@@ -178,22 +179,13 @@ func (s *Server) welcome(x *exchange) {
 	}
 }
 
-func allows(methods, method string) bool {
-	for m := range strings.SplitSeq(methods, ", ") {
-		if m == method {
-			return true
-		}
-	}
-	return false
-}
-
 // endpoint is the metric label of a path: its pattern, so that the label's values stay few.
 func endpoint(op operation, known bool) string {
 	switch {
 	case !known:
 		return "unknown"
 	case op.pass != nil:
-		return op.pass.pattern
+		return op.pass.Pattern
 	case op.root:
 		return "/"
 	case op.op == llm.OpModels:

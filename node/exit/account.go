@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/causeway-mesh/causeway/coordinator/state"
 	"github.com/causeway-mesh/causeway/geo"
@@ -18,8 +19,8 @@ type account struct {
 	sharers int
 	client  *upstream.Client
 	secrets *upstream.Secrets
-	bare    bool // a provider without credentials, such as one on the operator's own machines
-	models  []string
+	bare    bool          // a provider without credentials, such as one on the operator's own machines
+	models  []view.Target // by name
 }
 
 func newAccount(p state.Provider, sharers int, dial upstream.DialFunc) (*account, error) {
@@ -56,9 +57,15 @@ func share(n int64, sharers int) int64 {
 
 // serves reports whether the mesh offers this upstream model at this provider. An edge that asks for
 // anything else is wrong or has been taken over.
-func (a *account) serves(model string) bool {
-	_, ok := slices.BinarySearch(a.models, model)
-	return ok
+func (a *account) serves(model string) (*view.Target, bool) {
+	if a == nil {
+		return nil, false
+	}
+	i, ok := slices.BinarySearchFunc(a.models, model, func(t view.Target, name string) int { return strings.Compare(t.Model, name) })
+	if !ok {
+		return nil, false
+	}
+	return &a.models[i], true
 }
 
 // rebuild makes the accounts of a snapshot, keeping those that did not change.
@@ -95,11 +102,11 @@ func (e *Exit) rebuild(s *view.Snapshot) {
 			m, _ := s.Model(name)
 			for _, t := range m.Targets {
 				if t.Provider.ID == id {
-					a.models = append(a.models, t.Model)
+					a.models = append(a.models, t)
 				}
 			}
 		}
-		slices.Sort(a.models)
+		slices.SortFunc(a.models, func(a, b view.Target) int { return strings.Compare(a.Model, b.Model) })
 		next[id] = a
 	}
 	e.accounts.Store(&next)

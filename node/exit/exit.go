@@ -8,12 +8,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/causeway-mesh/causeway/mesh/tunnel"
+	"github.com/causeway-mesh/causeway/node/passage"
 	"github.com/causeway-mesh/causeway/node/view"
 	"github.com/causeway-mesh/causeway/relay/dialect"
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
@@ -132,16 +134,20 @@ func (e *Exit) CallIn(ctx context.Context, req *tunnel.Request, body lend.Body) 
 		return nil, fault.New(fault.ExitUnreachable, "this exit has not heard from a coordinator yet")
 	}
 	acct := (*accounts)[req.Provider]
-	if acct == nil || !acct.serves(req.Model) && (req.Model != "" || llm.Op(req.Op) != llm.OpStored) {
+	d, op := llm.Dialect(req.Dialect), llm.Op(req.Op)
+	target, known := acct.serves(req.Model)
+	if acct == nil || !known && (req.Model != "" || op != llm.OpStored) {
 		return nil, fault.New(fault.ExitUnreachable, "this exit may not call %s for %s", req.Provider, req.Model)
 	}
 	if of := acct.spec.Tenant; of != "" && of != req.Tenant {
 		return nil, fault.New(fault.ExitUnreachable, "%s is not for this tenant", req.Provider)
 	}
-	d, op := llm.Dialect(req.Dialect), llm.Op(req.Op)
 	back := registry.Backend(d)
 	if back == nil {
 		return nil, fault.New(fault.ExitUnreachable, "this exit does not know the dialect %q", req.Dialect)
+	}
+	if !permits(req, target, back, d, op) {
+		return nil, fault.New(fault.ExitUnreachable, "this exit does not send %s %s for %s", req.Method, req.Path, op)
 	}
 	if _, limited := ctx.Deadline(); req.Timeout > 0 && !limited { // the tunnel's and the edge's contexts end in time
 		var cancel context.CancelFunc
@@ -155,6 +161,20 @@ func (e *Exit) CallIn(ctx context.Context, req *tunnel.Request, body lend.Body) 
 		return a, nil
 	}
 	return e.call(ctx, req, body, acct, back, op, begin)
+}
+
+// permits reports whether an operation is asked for as edges ask for it. An edge that has been taken over
+// could else use all of a provider's API under the account's credential.
+func permits(req *tunnel.Request, target *view.Target, back dialect.Backend, d llm.Dialect, op llm.Op) bool {
+	if passage.Has(op) {
+		return passage.Permits(d, op, req.Method, req.Path)
+	}
+	version := ""
+	if strings.HasPrefix(req.Path, "/v1/") {
+		version = "v1"
+	}
+	path := target.Facts(d).Path(back.Path(op, version, req.Model, req.Stream))
+	return req.Method == http.MethodPost && path != "" && path == req.Path
 }
 
 func (e *Exit) call(ctx context.Context, req *tunnel.Request, body lend.Body, acct *account, back dialect.Backend, op llm.Op, begin time.Time) (*Answer, error) {
