@@ -110,9 +110,10 @@ func TestLogsHoldNothingThatClientsOrProvidersSaid(t *testing.T) {
 		}
 		r.exits[id] = x
 	}
+	done := make(chan struct{}, 1)
 	e := edge.New(edge.Config{
 		Node: "edge-1", Region: "cn-east", View: r.holder, Locate: r, Paths: r, Forward: r, Audit: r.audit,
-		Recorder: obs.Recorders{r.outcomes, obs.NewRequestLog(logger)}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Recorder: obs.Recorders{r.outcomes, obs.NewRequestLog(logger), recorderFunc(func() { done <- struct{}{} })}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		MaxBody: 1 << 16, LoopbackAtHome: true, Log: logger,
 	})
 	server := httptest.NewServer(e)
@@ -148,6 +149,9 @@ func TestLogsHoldNothingThatClientsOrProvidersSaid(t *testing.T) {
 	}
 	check := func(why string, want int) {
 		t.Helper()
+		for range want {
+			<-done // the answer leaves before its line is written
+		}
 		lines, requests := log.take(), 0
 		for _, l := range lines {
 			if strings.Contains(l, `"msg":"request"`) {
