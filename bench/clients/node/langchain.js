@@ -20,7 +20,7 @@ function ended(message, calls) {
   return calls.length ? "tool_calls" : (finish[reason] ?? reason);
 }
 
-function client(name, pkg, family, { model, structured, embeddings, noStop }) {
+function client(name, pkg, family, { model, structured, embeddings, noStop, cumulative }) {
   const out = {
     name,
     package: pkg,
@@ -43,9 +43,11 @@ function client(name, pkg, family, { model, structured, embeddings, noStop }) {
       const options = { signal: r.signal, ...(r.stop && { stop: r.stop }) };
       let chunks = 0;
       let got;
+      let told;
       if (r.stream) {
         for await (const chunk of await chain.stream(messages, options)) {
           got = got ? got.concat(chunk) : chunk;
+          if (cumulative) told = chunk.usage_metadata?.output_tokens || told;
           chunks++;
           r.chunk();
         }
@@ -54,7 +56,7 @@ function client(name, pkg, family, { model, structured, embeddings, noStop }) {
       const calls = (got.tool_calls ?? []).map((c) => ({ id: c.id, name: c.name, args: c.args }));
       const used = got.usage_metadata;
       const reasoning = used.output_token_details?.reasoning;
-      return { text, thinking, calls, finish: ended(got, calls), usage: { in: used.input_tokens, out: used.output_tokens, reasoning }, chunks, turn: got };
+      return { text, thinking, calls, finish: ended(got, calls), usage: { in: used.input_tokens, out: told ?? used.output_tokens, reasoning }, chunks, turn: got };
     },
   };
   // Not embedDocuments: Google's gives empty vectors instead of the error.
@@ -64,6 +66,17 @@ function client(name, pkg, family, { model, structured, embeddings, noStop }) {
 
 const openai = (extra, think) => (r) =>
   new ChatOpenAI({ model: r.model, apiKey: r.key, maxRetries: 0, maxTokens: r.max, streamUsage: true, configuration: { baseURL: r.base + "/v1" }, ...extra, ...(r.think && { reasoning: think }) });
+
+/** LangChain drops Google's promise of the whole answer, which nobody is left to handle when a stream is aborted. */
+function handled(model) {
+  const stream = model.client.generateContentStream.bind(model.client);
+  model.client.generateContentStream = async (...args) => {
+    const got = await stream(...args);
+    got.response.catch(() => {});
+    return got;
+  };
+  return model;
+}
 
 export const langchain = [
   client("langchain openai chat", "@langchain/openai", "openai", {
@@ -79,18 +92,21 @@ export const langchain = [
   client("langchain anthropic", "@langchain/anthropic", "anthropic", {
     model: (r) => new ChatAnthropic({ model: r.model, apiKey: r.key, anthropicApiUrl: r.base, maxRetries: 0, maxTokens: r.max, ...(r.think && { thinking: { type: "enabled", budget_tokens: 1024 } }) }),
     structured: "jsonSchema",
+    cumulative: true, // it adds message_start's count to message_delta's, which holds it already
   }),
   client("langchain google-genai", "@langchain/google-genai", "google", {
     model: (r) =>
-      new ChatGoogleGenerativeAI({
-        model: r.model,
-        apiKey: r.key,
-        baseUrl: r.base,
-        maxRetries: 0,
-        maxOutputTokens: r.max,
-        stopSequences: r.stop,
-        ...(r.think && { thinkingConfig: { includeThoughts: true, thinkingLevel: "LOW" } }),
-      }),
+      handled(
+        new ChatGoogleGenerativeAI({
+          model: r.model,
+          apiKey: r.key,
+          baseUrl: r.base,
+          maxRetries: 0,
+          maxOutputTokens: r.max,
+          stopSequences: r.stop,
+          ...(r.think && { thinkingConfig: { includeThoughts: true, thinkingLevel: "LOW" } }),
+        }),
+      ),
     structured: "jsonSchema",
     embeddings: (r) => new GoogleGenerativeAIEmbeddings({ model: r.model, apiKey: r.key, baseUrl: r.base, maxRetries: 0 }),
   }),
