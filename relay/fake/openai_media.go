@@ -421,13 +421,7 @@ func (x *exchange) compact() *problem {
 	if err := readObject(x.body, q.member); err != nil {
 		return x.v.problemOf(err)
 	}
-	if p := q.check(); p != nil {
-		return p
-	}
-	if p := x.openAIModel(q.model, http.StatusBadRequest); p != nil {
-		return p
-	}
-	if p := x.recall(q); p != nil {
+	if p := x.accept(q); p != nil {
 		return p
 	}
 	if !x.begin(q.model) {

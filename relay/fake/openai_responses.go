@@ -25,19 +25,24 @@ type responsesRequest struct {
 	bad                          *problem
 }
 
-// responses answers POST /v1/responses.
-func (x *exchange) responses() *problem {
-	q := &responsesRequest{parallel: true, store: "true", verbosity: "medium"}
-	if err := readObject(x.body, q.member); err != nil {
-		return x.v.problemOf(err)
-	}
+// accept refuses what the vendor would of a request that has been read, and joins what it follows.
+func (x *exchange) accept(q *responsesRequest) *problem {
 	if p := q.check(); p != nil {
 		return p
 	}
 	if p := x.openAIModel(q.model, http.StatusBadRequest); p != nil {
 		return p
 	}
-	if p := x.recall(q); p != nil {
+	return x.recall(q)
+}
+
+// responses answers POST /v1/responses.
+func (x *exchange) responses() *problem {
+	q := &responsesRequest{parallel: true, store: "true", verbosity: "medium"}
+	if err := readObject(x.body, q.member); err != nil {
+		return x.v.problemOf(err)
+	}
+	if p := x.accept(q); p != nil {
 		return p
 	}
 	if q.tokens > openAIContext {
@@ -86,13 +91,7 @@ func (x *exchange) inputTokens() *problem {
 	if err != nil {
 		return x.v.problemOf(err)
 	}
-	if p := q.check(); p != nil {
-		return p
-	}
-	if p := x.openAIModel(q.model, http.StatusBadRequest); p != nil {
-		return p
-	}
-	if p := x.recall(q); p != nil {
+	if p := x.accept(q); p != nil {
 		return p
 	}
 	if x.begin(q.model) {
