@@ -14,6 +14,7 @@ import (
 	"github.com/causeway-mesh/causeway/relay/dialect/registry"
 	"github.com/causeway-mesh/causeway/relay/fault"
 	"github.com/causeway-mesh/causeway/relay/llm"
+	"github.com/causeway-mesh/causeway/relay/sse"
 )
 
 const (
@@ -200,10 +201,7 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 		chunk, err := ans.Next()
 		frames.Feed(chunk)
 		for {
-			ev, ok := frames.Next()
-			if !ok && err != nil && complete(ans) {
-				ev, ok = frames.End()
-			}
+			ev, ok := nextFrame(frames, ans, err)
 			if !ok {
 				break
 			}
@@ -275,11 +273,18 @@ func (s *Server) copyStream(x *exchange, r *route, ans Answer, reply tunnel.Repl
 	}
 }
 
-// complete reports an answer that came to its end. Only then is what has no closing line an event: half of
-// one would swallow the error event that follows.
-func complete(ans Answer) bool {
-	t, ok := ans.Trailer()
-	return ok && t.Fault == nil
+// nextFrame gives a stream's next event; err is what ended the stream, if anything has. What has no closing
+// line is an event only where the answer came to its end: half of one would swallow the error event that
+// follows.
+func nextFrame(frames registry.Frames, ans Answer, err error) (sse.Event, bool) {
+	ev, ok := frames.Next()
+	if ok || err == nil {
+		return ev, ok
+	}
+	if t, over := ans.Trailer(); !over || t.Fault != nil {
+		return ev, false
+	}
+	return frames.End()
 }
 
 // mayBeError is a cheap look before an event of a running stream is parsed: only error events matter

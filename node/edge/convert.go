@@ -217,10 +217,7 @@ func (s *Server) convertStream(x *exchange, r *route, ans Answer, reply tunnel.R
 		chunk, err := ans.Next()
 		frames.Feed(chunk)
 		for {
-			ev, ok := frames.Next()
-			if !ok && err != nil && complete(ans) {
-				ev, ok = frames.End()
-			}
+			ev, ok := nextFrame(frames, ans, err)
 			if !ok {
 				break
 			}
